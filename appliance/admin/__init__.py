@@ -1,0 +1,1 @@
+"""The admin surface: updates, settings, certificates, storage, backups."""

@@ -1,0 +1,60 @@
+"""Audit of the admin surface: the log that all surfaces share, and the line format existing tools read."""
+
+import os
+import secrets
+from pathlib import Path
+
+from twisted.internet.interfaces import IReactorTime
+
+from appliance.admin.directory import AdminDirectory
+from appliance.database.audit import AuditEntry, AuditLog
+from appliance.http.call import Call
+from appliance.threads import Threads
+
+FILE_LIMIT = 10 * 1024 * 1024
+
+
+class AdminAudit:
+    """Writes each entry to the database first, then as a line to `A/log/jidoteki-audit.log`."""
+
+    def __init__(self, clock: IReactorTime, log: AuditLog, directory: AdminDirectory, threads: Threads) -> None:
+        self._clock = clock
+        self._log = log
+        self._path = directory.log / "jidoteki-audit.log"
+        self._threads = threads
+
+    async def record(self, call: Call, action: str, outcome: str) -> None:
+        """Return once the entry is durable in the database and handed to the file."""
+        caller = call.caller
+        target = call.audit_object or call.path
+        await self._log.record(
+            AuditEntry(
+                surface="admin",
+                actor_kind=caller.kind if caller is not None else "anonymous",
+                actor_name=caller.name if caller is not None else "",
+                address=call.address,
+                action=action,
+                object=target,
+                outcome=outcome,
+                details={"request": call.id, **call.audit_details},
+            )
+        )
+        line = f'{self._clock.seconds():.9f},{secrets.token_hex(8)},web,admin,{action},"{_quotable(target)}"\n'
+        await self._threads.run(append_line, self._path, line.encode())
+
+
+def append_line(path: Path, line: bytes, limit: int = FILE_LIMIT) -> None:
+    """Append a line in one write; a file beyond `limit` bytes is set aside as `.1` first. Blocking; raises OSError."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        if os.fstat(file).st_size > limit:
+            os.replace(path, path.with_name(path.name + ".1"))
+            os.close(file)
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        os.write(file, line)
+    finally:
+        os.close(file)
+
+
+def _quotable(text: str) -> str:
+    return "".join(character if character.isprintable() and character != '"' else "_" for character in text)

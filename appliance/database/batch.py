@@ -1,0 +1,124 @@
+"""One transaction for many functions: each in a savepoint of its own, one commit for all."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, MappingResult, Result, ScalarResult
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from appliance.database.engine import driver, explain
+from appliance.database.errors import DatabaseError, TransactionLost
+
+Work = Callable[[Connection], Any]
+
+
+class Call:
+    """A function that waits for its turn, then its outcome."""
+
+    __slots__ = ("_work", "deferred", "outcome")
+
+    def __init__(self, work: Work) -> None:
+        self._work: Work | None = work
+        self.deferred: Deferred[Any] = Deferred(self._cancel)
+        self.outcome: Any = None
+
+    def begin(self) -> Work | None:
+        """The function, once; None when its caller has left."""
+        work, self._work = self._work, None
+        return work
+
+    def _cancel(self, deferred: Deferred[Any]) -> None:
+        self._work = None
+
+
+class Batches:
+    """
+    Owns the connection and runs batches of calls on it. Belongs to one thread.
+
+    The outcome of every call that was begun is its result or a `Failure`; it is known when the batch is over,
+    and a result stands only when the commit is on the disk. `commits` counts the batches that got there.
+    """
+
+    _log = Logger()
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine = engine
+        self._path = path
+        self._connection: Connection | None = None
+        self.commits = 0
+
+    def run(self, calls: Iterable[Call]) -> list[Call]:
+        """
+        Run the calls in one transaction, commit, and return those whose callers still waited for their turn.
+
+        Never raises: what goes wrong is the outcome of the calls. When the transaction is lost on the way,
+        the calls not yet begun are left in `calls`.
+        """
+        begun: list[Call] = []
+        try:
+            connection = self._connection = self._connection or self._engine.connect()
+            transaction = connection.begin()
+        except BaseException as error:
+            begun = [call for call in calls if call.begin() is not None]
+            self._fail(begun, error)
+            return begun
+        try:
+            for call in calls:
+                if (work := call.begin()) is None:
+                    continue
+                begun.append(call)
+                call.outcome = self._run_one(connection, work)
+                if not (transaction.is_active and driver(connection).in_transaction):
+                    raise TransactionLost(
+                        "the transaction ended before its commit: SQLite gave it up after an error,"
+                        " or a function committed or rolled back"
+                    )
+            transaction.commit()
+            self.commits += 1
+        except BaseException as error:
+            self._fail(begun, error)
+        return begun
+
+    def close(self) -> None:
+        """Close the connection, which moves the write-ahead log into the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        self._engine.dispose()
+
+    def _run_one(self, connection: Connection, work: Work) -> Any:
+        execute = driver(connection).execute
+        try:
+            execute("SAVEPOINT call")
+            result = work(connection)
+            if isinstance(result, (Result, ScalarResult, MappingResult)):
+                raise DatabaseError("a function returned a cursor: it must fetch its rows itself")
+            if connection.in_nested_transaction():
+                raise DatabaseError("a function left a savepoint of its own open")
+            execute("RELEASE call")
+        except BaseException as error:
+            if (left := connection.get_nested_transaction()) is not None:
+                left.close()
+            if driver(connection).in_transaction:
+                execute("ROLLBACK TO call")
+                execute("RELEASE call")
+            return Failure(explain(error, self._path))
+        return result
+
+    def _fail(self, calls: list[Call], error: BaseException) -> None:
+        """Fail what did not fail by itself, and drop the connection, whose state is unknown."""
+        explained = explain(error, self._path)
+        for call in calls:
+            if not isinstance(call.outcome, Failure):
+                call.outcome = Failure(explained)
+        connection, self._connection = self._connection, None
+        if connection is None or connection.closed:
+            return
+        try:
+            connection.invalidate()
+            connection.close()
+        except Exception:
+            self._log.failure("the connection to {path} could not be closed", path=str(self._path))

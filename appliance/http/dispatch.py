@@ -1,0 +1,108 @@
+"""The way of a request, top to bottom. Everything a request meets between its head and its answer stands here.
+
+`admit` runs when the head is in and before any of the body: whose path, which endpoint, who asks, may he. `answer`
+runs when the body is in: decode, handle, encode, audit. Whatever goes wrong in either becomes the surface's own error
+form; nothing else ever answers a request that could be parsed.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from appliance.http.bodies import Receiver, invalid
+from appliance.http.call import Call
+from appliance.http.endpoints import Endpoint
+from appliance.http.errors import HttpError, MethodNotAllowed
+from appliance.http.receivers import Receivers
+from appliance.http.replies import FileReply, Reply
+from appliance.http.surface import Surface, Surfaces
+from appliance.http.uploads import Flow
+from appliance.identity.caller import Caller
+
+Answer = Reply | FileReply
+
+_FORBIDDEN = HttpError(403, "Permission denied")
+
+
+class Dispatcher:
+    """Takes each request its way; knows the surfaces and nothing of what they do."""
+
+    _log = Logger()
+
+    def __init__(self, surfaces: Surfaces, receivers: Receivers) -> None:
+        self._surfaces = surfaces
+        self._receivers = receivers
+
+    async def admit(self, call: Call, flow: Flow) -> Receiver:
+        """Judge a request by its head and return the receiver for its body. Raises an `HttpError` to refuse."""
+        surface = call.surface = self._surfaces.owner(call.path)
+        try:
+            endpoint, call.parameters = surface.router.find(call.method, call.path)
+        except MethodNotAllowed:
+            call.caller = await surface.authenticator.identify(call, None)
+            raise
+        call.endpoint = endpoint
+        caller = await surface.authenticator.identify(call, endpoint)
+        if caller is not None:
+            await self._permit(call, endpoint, caller)
+            return self._receivers.open(call, endpoint.body, surface.uploads, None, flow)
+
+        async def authorise(fields: Mapping[str, str]) -> None:
+            await self._permit(call, endpoint, await surface.authenticator.identify_form(call, endpoint, fields))
+
+        return self._receivers.open(call, endpoint.body, surface.uploads, authorise, flow)
+
+    async def answer(self, call: Call, body: object) -> Answer:
+        """Run the handler of an admitted request whose body is in, and audit what it changed."""
+        endpoint, surface = cast(Endpoint, call.endpoint), cast(Surface, call.surface)
+        try:
+            arguments = self._arguments(call, endpoint, body)
+            result = await endpoint.handler(*arguments, **call.parameters)
+            reply = result if isinstance(result, Reply | FileReply) else surface.envelope.encode(result, call)
+        except HttpError as error:
+            if endpoint.audit is not None:
+                await surface.audit.record(call, endpoint.audit, f"refused: {error}")
+            raise
+        except (Exception, CancelledError):
+            if endpoint.audit is not None:
+                await surface.audit.record(call, endpoint.audit, "failed")
+            raise
+        if endpoint.audit is not None:
+            await surface.audit.record(call, endpoint.audit, "success")
+        return reply
+
+    def refusal(self, call: Call, error: BaseException) -> Reply:
+        """Turn what went wrong into the surface's error form; a defect of ours is logged and becomes a bare 500."""
+        if not isinstance(error, HttpError):
+            self._log.failure("request {request} failed", request=call.id, failure=Failure(error))
+            error = HttpError(500)
+        surface = call.surface or self._surfaces.owner("/")
+        return surface.envelope.error(error, call)
+
+    async def _permit(self, call: Call, endpoint: Endpoint, caller: Caller) -> None:
+        call.caller = caller
+        if not endpoint.who.admits(caller):
+            raise _FORBIDDEN
+        if endpoint.guard is not None:
+            await endpoint.guard(call)
+
+    def _arguments(self, call: Call, endpoint: Endpoint, body: object) -> list[object]:
+        arguments: list[object] = [call]
+        if endpoint.body is not None:
+            arguments.append(body)
+        if endpoint.query is not None:
+            arguments.append(decode_query(call, endpoint.query))
+        return arguments
+
+
+def decode_query(call: Call, type: type[msgspec.Struct]) -> object:
+    """Decode the query into `type`, the last value of each parameter counting. Raises `InvalidInput`."""
+    values = {name: given[-1] for name, given in call.arguments.items()}
+    try:
+        return msgspec.convert(values, type, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid("query", error) from None

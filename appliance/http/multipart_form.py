@@ -1,0 +1,192 @@
+"""multipart/form-data (RFC 7578), parsed while it arrives: files go to disk, small parts and texts to memory."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
+from twisted.internet.defer import Deferred
+
+from appliance.http.bodies import Authorise, check_length, content_type, form_value, start_waiting
+from appliance.http.call import Call
+from appliance.http.endpoints import FormBody
+from appliance.http.errors import bad_request, forbidden, too_large
+from appliance.http.uploads import FileSink, Flow, Part, Upload
+from appliance.threads import Threads
+
+CREDENTIALS_WITHIN = 64 * 1024
+TEXT_LIMIT = 8 * 1024
+PART_LIMIT = 1024 * 1024
+MAX_PARTS = 40
+
+Events = Generator[MultipartSegment | bytes | bytearray | None, None, None]
+
+
+class MultipartForm:
+    """Receives one form into the struct of `spec`.
+
+    Where credentials may still come in a field (`authorise` given), they must do so before the first file part and
+    within the first 64 KiB; until then nothing is stored. Raises 400 for what is malformed, a part that comes twice
+    or a file part nobody asked for; 413 beyond a limit; whatever `authorise` raises.
+    """
+
+    def __init__(
+        self,
+        spec: FormBody,
+        call: Call,
+        authorise: Authorise | None,
+        threads: Threads,
+        flow: Flow,
+        folder: Path,
+        limit: int,
+    ) -> None:
+        check_length(call, limit)
+        boundary = content_type(call)[1].get("boundary", "")
+        if not 0 < len(boundary) <= 200:
+            raise bad_request("Missing or invalid multipart boundary")
+        try:
+            self._parser = PushMultipartParser(
+                boundary, max_segment_count=MAX_PARTS, max_header_size=4096, strict=True
+            )
+        except (MultipartError, UnicodeEncodeError):
+            raise bad_request("Missing or invalid multipart boundary") from None
+        self._spec = spec
+        self._limit = limit
+        self._length = call.length
+        self._authorise = authorise
+        self._threads = threads
+        self._flow = flow
+        self._folder = folder
+        self._annotations = {f.encode_name: f.type for f in msgspec.structs.fields(spec.type)}
+        self._received = 0
+        self._values: dict[str, object] = {}
+        self._sinks: dict[str, FileSink] = {}
+        self._name = ""
+        self._filename: str | None = None
+        self._pieces: list[bytes] | None = None
+        self._pieces_size = 0
+        self._piece_limit = TEXT_LIMIT
+        self._sink: FileSink | None = None
+
+    def feed(self, data: bytes) -> Deferred[None] | None:
+        """Take the next bytes of the body."""
+        self._received += len(data)
+        if self._received > self._limit:
+            raise too_large(self._limit)
+        waiting = self._pump(self._parser.parse(data))
+        if waiting is None and self._authorise is not None and self._received > CREDENTIALS_WITHIN:
+            return self._ask()
+        return waiting
+
+    async def finish(self) -> object:
+        """Return the form once all its files are on disk."""
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise bad_request(f"Malformed multipart body: {error}") from None
+        if self._authorise is not None:
+            await self._authorise(self._texts())
+        values = dict(self._values)
+        for name, sink in self._sinks.items():
+            values[name] = self._values[name] = await sink.finish()
+        return form_value(self._spec, values)
+
+    async def discard(self) -> None:
+        """Delete the files nobody took."""
+        for name, sink in self._sinks.items():
+            upload = self._values.get(name)
+            if isinstance(upload, Upload):
+                await self._threads.run(upload.discard)
+            else:
+                await sink.abort()
+        self._sinks.clear()
+
+    def _pump(self, events: Events) -> Deferred[None] | None:
+        try:
+            for event in events:
+                waiting = self._take(event)
+                if waiting is not None:
+                    return waiting.addCallback(lambda _: self._pump(events))
+        except MultipartError as error:
+            raise bad_request(f"Malformed multipart body: {error}") from None
+        return None
+
+    def _take(self, event: MultipartSegment | bytes | bytearray | None) -> Deferred[None] | None:
+        if event is None:
+            self._end_part()
+        elif isinstance(event, MultipartSegment):
+            if self._is_file(event) and self._authorise is not None:
+                waiting = self._ask()
+                if waiting is not None:
+                    return waiting.addCallback(lambda _: self._begin_part(event))
+            self._begin_part(event)
+        elif self._sink is not None:
+            self._sink.write(bytes(event))
+        elif self._pieces is not None:
+            self._keep(bytes(event))
+        return None
+
+    def _ask(self) -> Deferred[None] | None:
+        authorise, self._authorise = self._authorise, None
+        if authorise is None:
+            raise forbidden("Authentication error")
+        return start_waiting(authorise(self._texts()))
+
+    def _is_file(self, segment: MultipartSegment) -> bool:
+        annotation = self._annotations.get(segment.name)
+        return segment.filename is not None or (annotation is not None and holds(annotation, Upload))
+
+    def _begin_part(self, segment: MultipartSegment) -> None:
+        name = segment.name
+        if not name or "\0" in name or "\0" in (segment.filename or ""):
+            raise bad_request("Malformed multipart body: a part without a usable name")
+        if name in self._values or name in self._sinks:
+            raise bad_request(f"Duplicate field: {name}")
+        annotation = self._annotations.get(name)
+        if annotation is None and segment.filename is not None:
+            raise bad_request(f"Unexpected file: {name}")
+        if segment.filename is None and annotation is not None and holds(annotation, Upload):
+            raise bad_request(f"Invalid field: {name}. Expected a file")
+        self._name, self._filename = name, segment.filename
+        self._values[name] = ""
+        if annotation is not None and holds(annotation, Upload):
+            del self._values[name]
+            self._sinks[name] = self._sink = FileSink(
+                self._threads, self._flow, self._folder, segment.filename, self._length, self._limit
+            )
+        else:
+            self._pieces, self._pieces_size = [], 0
+            self._piece_limit = PART_LIMIT if annotation is not None and holds(annotation, Part) else TEXT_LIMIT
+
+    def _keep(self, data: bytes) -> None:
+        self._pieces_size += len(data)
+        if self._pieces_size > self._piece_limit:
+            raise bad_request(f"Invalid field: {self._name}. Allowed: <= {self._piece_limit} bytes")
+        if self._pieces is not None:
+            self._pieces.append(data)
+
+    def _end_part(self) -> None:
+        if self._pieces is not None:
+            content = b"".join(self._pieces)
+            annotation = self._annotations.get(self._name)
+            if annotation is not None and holds(annotation, Part):
+                self._values[self._name] = Part(content, self._filename)
+            else:
+                self._values[self._name] = self._text(content)
+        self._sink = None
+        self._pieces = None
+
+    def _text(self, content: bytes) -> str:
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise bad_request(f"Invalid field: {self._name}. Expected UTF-8 text") from None
+
+    def _texts(self) -> dict[str, str]:
+        return {name: value for name, value in self._values.items() if isinstance(value, str)}
+
+
+def holds(annotation: object, wanted: type) -> bool:
+    """Whether a field's annotation is `wanted`, or a union with it."""
+    return annotation is wanted or wanted in get_args(annotation)

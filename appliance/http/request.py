@@ -1,0 +1,321 @@
+"""One request on a connection: hands its head and body to the dispatcher and writes the answer."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.http_headers import Headers
+
+from appliance.http.address import host_is_valid
+from appliance.http.bodies import Receiver
+from appliance.http.call import Call
+from appliance.http.downloads import FileSender, open_file
+from appliance.http.errors import bad_request
+from appliance.http.headers import API_CSP, header_line, header_lines, status_line
+from appliance.http.replies import FileReply, Reply
+from appliance.http.run_now import run_now
+
+if TYPE_CHECKING:
+    from appliance.http.channel import Channel
+
+_BODILESS = frozenset({204, 304})
+CLIENT_CLOSED_REQUEST = 499  # for the access log only, as nginx notes a client that went away
+
+
+class Request(http.Request):
+    """Drives one request through `Dispatcher.admit` and `Dispatcher.answer`.
+
+    Its life: head received → admitted or refused at once → body fed to the receiver → answered → done. The end of a
+    request is decided here alone; handlers return values.
+    """
+
+    channel: "Channel"
+    started_body = False
+
+    def __init__(self, channel: "Channel", queued: object = None) -> None:
+        # Not the parent's: it asks the kernel for both addresses of the socket, at every request.
+        self.notifications: list[Deferred[None]] = []
+        self.channel = channel
+        self.site = channel.site
+        self.client = channel.peer
+        self.requestHeaders = Headers()
+        self.responseHeaders = Headers()
+        self.received_cookies: dict[bytes, bytes] = {}
+        self.cookies: list[bytes] = []
+        self.transport = channel.transport
+        self.queued = False
+        self._parsePOSTFormSubmission = False
+        self.call: Call | None = None
+        self._receiver: Receiver | None = None
+        self._refusal: BaseException | None = None
+        self._held: list[bytes] | None = None
+        self._released: Deferred[None] | None = None
+        self._task: Deferred[None] | None = None
+        self._body_complete = False
+        self._head_only = False
+        self._expects_continue = False
+
+    # -- the head -------------------------------------------------------------------------------------------------
+
+    def head_received(self, method: bytes, target: bytes, version: bytes, length: int | None) -> None:
+        """Judge the head now; a refusal is answered before any of the body is read, and before `100 Continue`."""
+        self.method, self.uri, self.clientproto = method, target, version
+        self.path = target.partition(b"?")[0]
+        self._head_only = method == b"HEAD"
+        self.started_body = True
+        expected = self.requestHeaders.getRawHeaders(b"Expect")
+        self._expects_continue = (
+            version == b"HTTP/1.1" and expected is not None and expected[-1].lower() == b"100-continue"
+        )
+        try:
+            call = self.call = self._make_call(length)
+            admitted = run_now(self.site.dispatcher.admit(call, self))
+        except Exception as error:
+            self._admission_failed(error)
+            return
+        if isinstance(admitted, Deferred):
+            self._hold(admitted.addCallback(self._admitted))
+        else:
+            self._admitted(admitted)
+
+    def _make_call(self, length: int | None) -> Call:
+        site = self.site
+        raw_path, _, query = _origin_form(self.uri).partition(b"?")
+        headers = self.requestHeaders
+        call = Call(site.next_id(), self.method.decode("ascii", "replace"), raw_path, "", query, headers)
+        call.started = site.clock.seconds()
+        call.address = site.proxies.client(self.client.host, headers)
+        call.length = length
+        self.call = call
+        if not host_is_valid(headers, self.clientproto == b"HTTP/1.1"):
+            raise bad_request("Invalid Host header")
+        call.path = decode_path(raw_path)
+        return call
+
+    def _admitted(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        if self._expects_continue and self.call is not None and self.call.length != 0 and not self._disconnected:
+            self.channel.continue_expected()
+
+    def _admission_failed(self, error: BaseException) -> None:
+        if self.channel.length == 0:
+            self._refusal = error
+        else:
+            self.refuse(error)
+
+    # -- the body -------------------------------------------------------------------------------------------------
+
+    def gotLength(self, length: int | None) -> None:
+        """Nothing to prepare: `head_received` has chosen who takes the body."""
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Feed a piece of the body to the receiver, or keep it while the receiver waits for something."""
+        self.channel.received += len(data)
+        if self._held is not None:
+            self._held.append(data)
+        else:
+            self._feed(data)
+
+    def pause(self) -> None:
+        """The receiver has enough for now (`Flow`)."""
+        if not self._disconnected:
+            self.channel.pause_reading()
+
+    def resume(self) -> None:
+        """The receiver wants more again (`Flow`)."""
+        if not self._disconnected and not self.finished:
+            self.channel.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
+        if self._receiver is None or self.finished:
+            return
+        try:
+            waiting = self._receiver.feed(data)
+        except Exception as error:
+            self.refuse(error)
+            return
+        if waiting is not None:
+            self._hold(waiting)
+
+    def _hold(self, waiting: Deferred[None]) -> None:
+        self._held = []
+        self.pause()
+        waiting.addCallbacks(self._release, self._hold_failed)
+
+    def _release(self, _: None) -> None:
+        held, self._held = self._held or [], None
+        self.resume()
+        if held:
+            self._feed(b"".join(held))
+        self._tell_released()
+
+    def _hold_failed(self, failure: Failure) -> None:
+        self._held = None
+        self.resume()
+        if self._body_complete:
+            self._refusal = failure.value
+        else:
+            self.refuse(failure.value)
+        self._tell_released()
+
+    def _tell_released(self) -> None:
+        if self._held is None and self._released is not None:
+            released, self._released = self._released, None
+            released.callback(None)
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer now although the body is not in; what still comes of it is dropped and the connection closed."""
+        if self.finished or self._disconnected:
+            return
+        self.channel.stop_receiving()
+        self._refusal = error
+        self._serve_now()
+
+    # -- the answer -----------------------------------------------------------------------------------------------
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The body is in: answer."""
+        self._body_complete = True
+        self._serve_now()
+
+    def _serve_now(self) -> None:
+        if self._task is not None:
+            return
+        serving = run_now(self._serve())
+        if isinstance(serving, Deferred):
+            self._task = serving
+            self.site.background.own("request", serving)
+
+    async def _serve(self) -> None:
+        try:
+            reply = await self._reply()
+            if isinstance(reply, FileReply):
+                await self._send_file(reply)
+            else:
+                self._send(reply)
+        except CancelledError:
+            self._done(CLIENT_CLOSED_REQUEST, 0)
+        finally:
+            if self._receiver is not None:
+                receiver, self._receiver = self._receiver, None
+                await receiver.discard()
+
+    async def _reply(self) -> Reply | FileReply:
+        call = self.call
+        if call is None:
+            raise RuntimeError("a request without a head cannot be answered")
+        dispatcher = self.site.dispatcher
+        try:
+            while self._held is not None:
+                self._released = Deferred()
+                await self._released
+            if self._refusal is not None:
+                raise self._refusal
+            if self._receiver is None:
+                raise RuntimeError("the request was neither admitted nor refused")
+            reply = await dispatcher.answer(call, await self._receiver.finish())
+            if isinstance(reply, FileReply):
+                await self._open(reply)
+            return reply
+        except CancelledError:
+            raise
+        except Exception as error:
+            return dispatcher.refusal(call, error)
+
+    def _send(self, reply: Reply) -> None:
+        body = b"" if self._head_only or reply.status in _BODILESS else reply.body
+        self._write_head(reply.status, reply.content_type, len(reply.body), reply.headers, body)
+        self._done(reply.status, len(body))
+
+    def _write_head(self, status: int, content_type: str, length: int, headers: Any, body: bytes = b"") -> None:
+        if self._disconnected:
+            return
+        pieces = [status_line(status), self.site.static_headers]
+        if status not in _BODILESS:
+            pieces.append(f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n".encode("ascii"))
+        if self.call is not None:
+            pieces.append(f"X-Request-Id: {self.call.id}\r\n".encode("ascii"))
+            surface = self.call.surface
+            csp = surface.csp if surface is not None else API_CSP
+        else:
+            csp = API_CSP
+        pieces.append(header_line("Content-Security-Policy", csp))
+        if headers:
+            pieces.append(header_lines(headers.items()))
+        if not self.channel.persistent:
+            pieces.append(b"Connection: close\r\n")
+        pieces.append(b"\r\n")
+        pieces.append(body)
+        self.startedWriting = 1
+        self.channel.transport.write(b"".join(pieces))
+
+    async def _open(self, reply: FileReply) -> None:
+        self._file: BinaryIO = await self.site.threads.run(open_file, Path(reply.path))
+
+    async def _send_file(self, reply: FileReply) -> None:
+        file = self._file
+        size = os.fstat(file.fileno()).st_size
+        self._write_head(reply.status, reply.content_type, size, reply.headers)
+        sent = 0
+        try:
+            if not self._head_only and not self._disconnected:
+                sender = FileSender(self.site.threads, file, size)
+                sent = await sender.send_to(self)
+        finally:
+            await self.site.threads.run(file.close)
+        if sent != size and not self._head_only and not self._disconnected:
+            self.channel.transport.abortConnection()
+        self._done(reply.status, sent)
+
+    def _done(self, status: int, sent: int) -> None:
+        if self.call is not None and not self.finished:
+            self.site.access_log.add(self.call, status, sent)
+        if self.finished:
+            return
+        self.finished = 1
+        self.code = status
+        if not self._disconnected:
+            channel = self.channel
+            del self.channel
+            channel.requestDone(self)
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client is gone: end a read, let a change whose body was complete run to its end."""
+        self._disconnected = True
+        endpoint = self.call.endpoint if self.call is not None else None
+        task = self._task
+        if task is not None and (not self._body_complete or endpoint is None or endpoint.cancellable):
+            task.cancel()
+        elif task is None and self._receiver is not None:
+            receiver, self._receiver = self._receiver, None
+            self.site.background.spawn("dropped body", receiver.discard())
+        if self.call is not None and not self.finished and task is None:
+            self._done(CLIENT_CLOSED_REQUEST, 0)
+        del self.channel
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Reduce a target in absolute form to its path and query (RFC 9112 section 3.2.2)."""
+    if target.startswith((b"https://", b"http://")):
+        _, slash, rest = target.split(b"//", 1)[1].partition(b"/")
+        return slash + rest if slash else b"/"
+    return target
+
+
+def decode_path(raw: bytes) -> str:
+    """Decode a request target's path. Raises a 400 for what is not absolute, not UTF-8 or holds a control character."""
+    if not raw.startswith(b"/"):
+        raise bad_request("The request target must be an absolute path")
+    try:
+        path = (unquote_to_bytes(raw) if b"%" in raw else raw).decode("utf-8")
+    except UnicodeDecodeError:
+        raise bad_request("The path must be percent-encoded UTF-8") from None
+    if not path.isprintable():
+        raise bad_request("The path must not contain control characters")
+    return path

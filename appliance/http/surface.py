@@ -1,0 +1,90 @@
+"""What makes a surface: its prefix, its routes, its error form, who may ask, and where its changes are written down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from appliance.http.call import Call
+from appliance.http.endpoints import Endpoint
+from appliance.http.errors import HttpError
+from appliance.http.headers import API_CSP
+from appliance.http.replies import FileReply, Reply
+from appliance.identity.caller import Caller
+
+
+class Authenticator(Protocol):
+    """Finds out who sent a request."""
+
+    async def identify(self, call: Call, endpoint: Endpoint | None) -> Caller | None:
+        """Judge by request line, query and headers alone; `endpoint` is None for a method the path does not have.
+
+        Returns None where the credentials may still come in the form. Raises an `HttpError` to refuse.
+        """
+
+    async def identify_form(self, call: Call, endpoint: Endpoint, fields: Mapping[str, str]) -> Caller:
+        """Judge by the form's text fields that came before its first file. Raises an `HttpError` to refuse."""
+
+
+class Envelope(Protocol):
+    """The form of a surface's answers."""
+
+    def encode(self, value: object, call: Call) -> Reply | FileReply:
+        """Wrap what a handler returned."""
+
+    def error(self, error: HttpError, call: Call) -> Reply:
+        """Wrap a refusal."""
+
+
+class AuditTrail(Protocol):
+    """Where a surface writes down what was changed, or tried."""
+
+    async def record(self, call: Call, action: str, outcome: str) -> None:
+        """Return once the entry is durable."""
+
+
+class Finder(Protocol):
+    """Finds an endpoint; see `Router`."""
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
+        """Return the endpoint and the path's parameters. Raises an `HttpError`."""
+
+
+@dataclass(frozen=True)
+class UploadPolicy:
+    """Where a surface's uploads are received, and the bytes one request may bring."""
+
+    folder: Path
+    limit: int
+
+
+@dataclass(frozen=True)
+class Surface:
+    """One API of several on the same port."""
+
+    name: str
+    prefix: str
+    router: Finder
+    envelope: Envelope
+    authenticator: Authenticator
+    audit: AuditTrail
+    uploads: UploadPolicy | None = None
+    csp: str = API_CSP
+
+    def owns(self, path: str) -> bool:
+        """Whether `path` is the prefix itself or lies below it."""
+        return path.startswith(self.prefix) and path[len(self.prefix) : len(self.prefix) + 1] in ("", "/")
+
+
+class Surfaces:
+    """All surfaces; the longest prefix that fits owns a path, the web root (prefix "") what nobody else does."""
+
+    def __init__(self, surfaces: list[Surface]) -> None:
+        self._surfaces = sorted(surfaces, key=lambda surface: -len(surface.prefix))
+
+    def owner(self, path: str) -> Surface:
+        """Return the surface that answers for `path`. Raises LookupError where there is no web root."""
+        for surface in self._surfaces:
+            if surface.owns(path):
+                return surface
+        raise LookupError(path)

@@ -1,0 +1,225 @@
+"""The composition root: builds foundations, surfaces and listeners, and starts and stops them in order.
+
+The only module that knows everybody.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from appliance.address import Address
+from appliance.admin.optional import features
+from appliance.admin.surface import Admin, Foundations
+from appliance.background import Background
+from appliance.database.thread import Database
+from appliance.database.audit import AuditLog
+from appliance.database.nonces import Nonces
+from appliance.http.access_log import AccessLog
+from appliance.http.address import TrustedProxies
+from appliance.http.connections import ConnectionLimits
+from appliance.http.dispatch import Dispatcher
+from appliance.http.errors import HttpError
+from appliance.http.receivers import Receivers
+from appliance.http.redirect import RedirectFactory
+from appliance.http.site import Limits, Site
+from appliance.http.surface import Surfaces
+from appliance.http.tls import CertificateStore
+from appliance.notify import Notifier, Watchdog
+from appliance.process.jobs import Jobs
+from appliance.process.run import ProcessRunner
+from appliance.secret import Secret
+from appliance.settings import Settings
+from appliance.threads import Threads
+
+BACKLOG = 1024
+CERTIFICATE_WATCH = 5.0
+PRUNE_INTERVAL = 86400.0
+
+
+class Appliance(Service):
+    """The running server.
+
+    It starts in the background: database and certificate side by side, then what jobs an earlier process left, then
+    the admin directory, and the listeners last, so that nobody is answered before the truth is known.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        """Raises `SettingsError` for what only shows when files named in the settings are read."""
+        self._reactor = reactor
+        self._settings = settings
+        server = settings.server
+        self._threads = Threads(reactor)
+        self._background = Background()
+        self._database = Database(reactor, settings.state / "appliance.db")
+        self._runner = ProcessRunner(reactor)
+        self._jobs = Jobs(reactor, settings.state / "jobs", self._runner)
+        self._audit_log = AuditLog(self._database, reactor)
+        self._certificates = CertificateStore(reactor, settings.state / "tls" / "server.pem")
+        self._admin = Admin(
+            Foundations(
+                reactor=reactor,
+                settings=settings,
+                threads=self._threads,
+                runner=self._runner,
+                jobs=self._jobs,
+                audit_log=self._audit_log,
+                nonces=Nonces(self._database, reactor),
+                certificates=self._certificates,
+                background=self._background,
+            ),
+            features(settings),
+        )
+        write = sys.stdout.buffer.write if server.access_log else _discard
+        self._access_log = AccessLog(reactor, write)
+        surfaces = Surfaces([self._admin.surface])
+        self._site = Site(
+            reactor,
+            Dispatcher(surfaces, Receivers(self._threads)),
+            self._threads,
+            self._access_log,
+            TrustedProxies(server.is_trusted_proxy),
+            Limits(server.header_timeout, server.idle_timeout, server.body_rate_floor),
+            self._bare_error,
+        )
+        self._limits = ConnectionLimits(
+            reactor,
+            total=server.max_connections,
+            per_address=server.max_connections_per_address,
+            handshake_timeout=server.header_timeout,
+            exempt=server.is_trusted_proxy,
+        )
+        self._ports: list[IListeningPort] = []
+        self._notifier = Notifier.from_environment()
+        self._started: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin to start."""
+        super().startService()
+        self._reactor.callWhenRunning(self._begin)
+
+    async def _stop(self) -> None:
+        self._notifier.stopping()
+        for port in self._ports:
+            stopping = port.stopListening()
+            if stopping is not None:
+                await stopping
+        await self._site.drain(self._settings.server.drain_timeout)
+        await self._background.stop()
+        await self._certificates.stop()
+        await self._jobs.close()
+        await self._runner.stop()
+        await self._database.close()
+        self._access_log.stop()
+        _flush()
+
+    def stopService(self) -> Deferred[None]:
+        """Refuse new connections, let requests in flight end, close everything in the order it depends on."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def _begin(self) -> None:
+        started = Deferred.fromCoroutine(self._start())
+        started.addErrback(self._failed)
+
+    async def _start(self) -> None:
+        settings = self._settings
+        await self._threads.run(_make_state, settings)
+        await gatherResults(
+            [
+                Deferred.fromCoroutine(self._database.open()),
+                Deferred.fromCoroutine(self._threads.run(self._certificates.start_now)),
+                Deferred.fromCoroutine(self._threads.run(self._admin.prepare)),
+            ],
+            consumeErrors=True,
+        )
+        await self._jobs.adopt()
+        first_token = await self._threads.run(self._admin.start_first_run)
+        await self._listen()
+        self._certificates.watch(CERTIFICATE_WATCH)
+        self._access_log.start()
+        signal.signal(signal.SIGHUP, self._hang_up)
+        gc.collect()
+        gc.freeze()
+        self._announce(first_token)
+        self._notifier.ready("serving")
+        await self._audit_log.prune(settings.audit.keep_days)
+
+    async def _listen(self) -> None:
+        server = self._settings.server
+        await self._open(server.https, self._certificates.wrap(self._site))
+        if server.http is not None:
+            await self._open(server.http, RedirectFactory(self._reactor, self._ports[0].getHost().port))
+
+    async def _open(self, address: Address, factory: IProtocolFactory) -> None:
+        kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
+        endpoint = kind(self._reactor, address.port, backlog=BACKLOG, interface=address.host)
+        self._ports.append(await endpoint.listen(self._limits.wrap(factory)))
+
+    def _announce(self, first_token: Secret | None) -> None:
+        host = self._ports[0].getHost()
+        name = host.host if host.host not in ("0.0.0.0", "::") else socket.gethostname()  # noqa: S104 - compared
+        shown = f"[{name}]" if ":" in name else name
+        if self._settings.admin.apply is False:
+            self._log.info("[admin] apply is off: changes to the system are staged in the admin directory only")
+        self._log.info("Serving https://{name}:{port}/", name=shown, port=host.port)
+        self._log.info(
+            "Certificate fingerprint (SHA-256): {fingerprint}", fingerprint=self._certificates.pair.fingerprint
+        )
+        if first_token is not None:
+            self._log.info("First-run token: {token}", token=first_token.reveal())
+
+    def _hang_up(self, number: int, frame: object) -> None:
+        """SIGHUP: read the certificate again."""
+        self._reactor.callFromThread(
+            self._background.spawn, "certificate reload", self._certificates.reload()
+        )
+
+    def _bare_error(self, error: HttpError) -> bytes:
+        return self._admin.surface.envelope.error(error, None).body
+
+    def _failed(self, failure: Failure) -> None:
+        cause = _root_cause(failure)
+        self._log.failure("Cannot start: {reason}", cause, reason=cause.getErrorMessage())
+        self._reactor.addSystemEventTrigger("after", "shutdown", _exit_with_failure)
+        self._reactor.stop()
+
+
+def build(reactor: Any, settings: Settings) -> IService:
+    """Return the whole service tree, not started yet. Raises `SettingsError`."""
+    services = MultiService()
+    Watchdog(reactor, Notifier.from_environment()).setServiceParent(services)
+    Appliance(reactor, settings).setServiceParent(services)
+    return services
+
+
+def _make_state(settings: Settings) -> None:
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _discard(data: bytes) -> int:
+    return len(data)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+
+
+def _exit_with_failure() -> None:
+    _flush()
+    os._exit(1)  # twistd ends with 0 whatever happened, and a service manager must see that it failed
+
+
+def _root_cause(failure: Failure) -> Failure:
+    return failure.value.subFailure if isinstance(failure.value, FirstError) else failure

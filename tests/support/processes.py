@@ -1,0 +1,65 @@
+"""What tests about processes look at: who is alive, and whether anything was left behind."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.task import deferLater
+
+reactor: Any = global_reactor
+
+
+def children(parent: int | None = None) -> list[int]:
+    """The pids whose parent is `parent` (this process unless given), zombies among them."""
+    parent = os.getpid() if parent is None else parent
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            fields = _stat(int(name))
+            if fields is not None and int(fields[1]) == parent:
+                found.append(int(name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] not in (b"Z", b"X")
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Block until `condition` gives something true, and return that."""
+    for _ in range(3000):
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+async def eventually(condition: Callable[[], Any], what: str) -> Any:
+    """Like `wait_for`, with the reactor running."""
+    for _ in range(1500):
+        value = condition()
+        if value:
+            return value
+        await deferLater(reactor, 0.02)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def number_in(path: Path) -> int:
+    """The number a child wrote there, 0 until it has."""
+    try:
+        return int(path.read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
