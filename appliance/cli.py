@@ -141,7 +141,8 @@ def token_set(group: tuple[str | None, str | None], config: str | None, state: s
     """
     Set the admin token, asked for on a terminal, else the first line of standard input.
 
-    1 to 255 characters of ASCII without spaces. It ends a first run and replaces any token before it.
+    1 to 255 characters of ASCII without spaces. It ends a first run and replaces any token before it; a
+    running service takes it at once.
     """
     from appliance.files import fsync_directory, write_atomic
 

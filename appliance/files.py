@@ -33,7 +33,8 @@ def write_atomic(path: PathLike, data: bytes, *, mode: int = 0o600) -> None:
     Put `data` at `path` so that a reader or a crash at any moment sees the old or the new content.
 
     The permissions are exactly `mode` whatever the umask, and never wider on the way. A symbolic link at
-    `path` is replaced, not followed. Durable on return; raises `OSError` and leaves the old content in place.
+    `path` is replaced, not followed. Durable on return. Raises `OSError`: the content is then the old, or the
+    new when only the directory could not be synced.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.tmp")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers under measurement, their figures from /proc, and how results are told."""
+"""What the benchmarks share: servers under measurement, their figures from /proc, how results are told."""
 
 import hashlib
 import hmac
@@ -39,7 +39,7 @@ def authenticated(method: str, path: str) -> str:
 
 
 def make_certificate(folder: Path) -> Path:
-    """One PEM file with a new P-256 key and its self-signed certificate, for every server in the comparison."""
+    """One PEM file with a new P-256 key and its self-signed certificate, for all servers compared."""
     key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "server.pem"
     argv = [
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
 
 from appliance.admin import figures
 from appliance.admin.directory import AdminDirectory
@@ -31,14 +32,19 @@ class InformationEndpoints:
     routes = Routes(tag="Information")
 
     def __init__(
-        self, directory: AdminDirectory, build_file: Path, scripts: Scripts, threads: Threads
+        self,
+        clock: IReactorTime,
+        directory: AdminDirectory,
+        build_file: Path,
+        scripts: Scripts,
+        threads: Threads,
     ) -> None:
         self._directory = directory
         self._build_file = build_file
         self._scripts = scripts
         self._threads = threads
         self.paths: Sequence[str] = ()
-        self._version = SmallFile(directory.etc / "version.txt", _first_line)
+        self._version = SmallFile(clock, directory.etc / "version.txt", _first_line)
 
     @routes.get("/version", reply=Version, who=administrator, statuses=(404,))
     async def version(self, call: Call) -> Version:

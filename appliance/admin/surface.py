@@ -72,7 +72,7 @@ class Admin:
         self._features = features
         self._threads = foundations.threads
         self._directory = AdminDirectory(settings.admin_directory)
-        self._tokens = TokenStore(self._directory)
+        self._tokens = TokenStore(foundations.reactor, self._directory)
         audit = AdminAudit(foundations.reactor, foundations.audit_log, self._directory, self._threads)
         self.endpoints = self._endpoints(foundations, audit)
         self.surface = Surface(
@@ -137,7 +137,7 @@ class Admin:
             *(group for name, group in optional.items() if name in self._features.endpoints),
         ]
         found = [endpoint for group in groups for endpoint in bind(group)]
-        information = InformationEndpoints(directory, settings.build_file, scripts, threads)
+        information = InformationEndpoints(foundations.reactor, directory, settings.build_file, scripts, threads)
         found += bind(information)
         information.paths = first_levels(found)
         return found

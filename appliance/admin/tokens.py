@@ -5,6 +5,8 @@ import hmac
 import secrets
 from pathlib import Path
 
+from twisted.internet.interfaces import IReactorTime
+
 from appliance import data
 from appliance.admin.directory import AdminDirectory
 from appliance.admin.small_file import SmallFile
@@ -42,11 +44,11 @@ class TokenKey:
 class TokenStore:
     """`A/etc/api.token` and `A/etc/api.token.setup` as they stand now; scripts and vendors may change them."""
 
-    def __init__(self, directory: AdminDirectory) -> None:
+    def __init__(self, clock: IReactorTime, directory: AdminDirectory) -> None:
         self.path = directory.etc / "api.token"
         self.setup_path = directory.etc / "api.token.setup"
-        self._token = SmallFile(self.path, _decode_token)
-        self._setup = SmallFile(self.setup_path, _decode_token)
+        self._token = SmallFile(clock, self.path, _decode_token)
+        self._setup = SmallFile(clock, self.setup_path, _decode_token)
 
     def current(self) -> TokenKey | None:
         """The token in force, None where none is set."""
@@ -59,14 +61,17 @@ class TokenStore:
         and removing the old setup file leaves; the first run is over then.
         """
         setup = self._setup.get()
+        if setup is None:
+            return False
         token = self._token.get()
-        return setup is not None and (token is None or token.token == setup.token)
+        return token is None or token.token == setup.token
 
     def start_first_run(self, words: int) -> Secret:
         """Make a token of `words` words and demand its replacement. Blocking; raises OSError."""
         token = make_words(words)
         write_atomic(self.setup_path, token.reveal().encode(), mode=0o600)
         write_atomic(self.path, token.reveal().encode(), mode=0o600)
+        self.look_again()
         return token
 
     def setup_token(self) -> Secret | None:
@@ -77,6 +82,12 @@ class TokenStore:
     def end_first_run(self) -> None:
         """The token was replaced: no more need for a setup. Blocking."""
         self.setup_path.unlink(missing_ok=True)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """The files were changed."""
+        self._token.look_again()
+        self._setup.look_again()
 
 
 def is_valid_token(token: str) -> bool:

@@ -18,6 +18,9 @@ from appliance.files import fsync_directory
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for another process that holds the write lock."""
 
+JOURNAL_KEPT: Final = 4 << 20
+"""Bytes of the write-ahead log that stay allocated after a checkpoint, however large it once was."""
+
 BACKUP_INFIX: Final = ".before-"
 
 
@@ -55,6 +58,7 @@ def make_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
         URL.create("sqlite+pysqlite", database=str(path)),
         poolclass=NullPool,
         connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT},
+        hide_parameters=True,  # error texts go to logs, and values may be secrets
     )
 
     @event.listens_for(engine, "connect")
@@ -63,6 +67,7 @@ def make_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
         if mode != "wal":
             raise DatabaseUnavailable(f"database {path}: its file system has no shared memory for WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA journal_size_limit={JOURNAL_KEPT}")
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         connection.execute("PRAGMA trusted_schema=OFF")
 

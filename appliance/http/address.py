@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from twisted.web.http_headers import Headers
@@ -54,6 +55,7 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
+@lru_cache(maxsize=4096)
 def address_group(address: str) -> str:
     """Return what limits count by: an IPv4 address, or the /64 of an IPv6 one (a customer holds at least that)."""
     parsed = _parse(address)

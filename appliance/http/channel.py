@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DRAIN_LIMIT = 8 * 1024 * 1024
 DRAIN_SECONDS = 2.0
+LARGE_BODY = 1024 * 1024
+LARGE_READ = 256 * 1024
+SMALL_READ = 64 * 1024
 STALLED_WRITER_SECONDS = 120.0
 RATE_WINDOW = 10.0
 
@@ -78,6 +81,8 @@ class Channel(HTTPChannel):
         self.phase, self.since = Phase.BODY, self.site.now
         self._window_start, self._window_received, self.received = self.site.now, 0, 0
         request.head_received(self._command, self._path, self._version, self.length)
+        if self.length is None or self.length > LARGE_BODY:
+            self._read_at_once(LARGE_READ)
 
     def allContentReceived(self) -> None:
         """The body is in as well."""
@@ -93,7 +98,13 @@ class Channel(HTTPChannel):
             self._close_after_draining()
             return
         self.phase, self.since = Phase.IDLE, self.site.now
+        self._read_at_once(SMALL_READ)
         super().requestDone(request)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the request that goes on has been refused before its end."""
+        return self._rejected
 
     def pause_reading(self) -> None:
         """Ask the client for no more; each call wants its `resume_reading`."""
@@ -176,6 +187,11 @@ class Channel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         oversized = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
         self.reject(HttpError(431) if oversized else HttpError(400, "Malformed HTTP request"))
+
+    def _read_at_once(self, size: int) -> None:
+        """How much is asked of the kernel in one call; large reads pay off for large bodies only."""
+        transport = getattr(self.transport, "transport", self.transport)
+        transport.bufferSize = size
 
     def _too_slow(self, now: float) -> bool:
         if now - self._window_start < RATE_WINDOW:

@@ -39,12 +39,14 @@ class FormBody:
 
     A field's annotation says how its part is taken: `str` is text, `Part` small and held in memory, `Upload` a file
     that is streamed to disk. `limit` bounds the whole body in bytes. With `json_part` a plain `application/json` body
-    is taken as that part.
+    is taken as that part. `needs` names, for the documentation, the optional parts without which the handler refuses in
+    its own words.
     """
 
     type: type[msgspec.Struct]
     limit: int = 2 * 1024 * 1024
     json_part: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 Body = JsonBody | FormBody

@@ -147,17 +147,16 @@ class FileSink:
             await self._idle
 
     def _start_writing(self) -> None:
-        block = b"".join(self._pending)
-        self._pending.clear()
-        self._pending_size = 0
+        block, self._pending, self._pending_size = self._pending, [], 0
         self._working = True
         Deferred.fromCoroutine(self._threads.run(self._write_block, block)).addBoth(self._block_written)
 
-    def _write_block(self, block: bytes) -> None:
-        self._hash.update(block)
-        view = memoryview(block)
-        while view:
-            view = view[os.write(self._file, view) :]
+    def _write_block(self, block: list[bytes]) -> None:
+        for piece in block:
+            self._hash.update(piece)
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(self._file, view) :]
 
     def _block_written(self, result: Failure | None) -> None:
         self._working = False

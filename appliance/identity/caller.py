@@ -1,10 +1,11 @@
 """The answer to "who is asking": one small value that every surface shares."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who sent a request, as its surface's authenticator found out.
 
     `kind` says how the caller proved it (`token`, `hmac`, `anonymous`, …), `name` whom the audit log shall name,
@@ -13,8 +14,8 @@ class Caller:
 
     kind: str
     name: str
-    roles: frozenset[str] = field(default_factory=frozenset)
-    capabilities: frozenset[str] = field(default_factory=frozenset)
+    roles: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
     address: str = ""
     surface: str = ""
 

@@ -44,7 +44,8 @@ def main(directory: str) -> None:
     """Run the job in `directory` to its end."""
     # Both are only ever taken by sigtimedwait: no handler, no race.
     signal.pthread_sigmask(signal.SIG_BLOCK, WAKE)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     check_lock(directory)
     os.set_inheritable(LOCK, False)
     command = load(os.path.join(directory, "command.json"))
@@ -57,9 +58,9 @@ def main(directory: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # killed at its gate: an ending like any other
         os.write(gate, b"g")
     os.close(gate)
-    code, number = wait_for_program(child, command["stop_grace"])
+    code, ended_by = wait_for_program(child, command["stop_grace"])
     wait_for_pump(pump)
-    write_exit(directory, {"code": code, "signal": number})
+    write_exit(directory, {"code": code, "signal": ended_by})
 
 
 def check_lock(directory: str) -> None:
@@ -84,8 +85,7 @@ def start_pump(log: str, limit: int) -> tuple[int, int]:
     if pid == 0:
         try:
             os.setsid()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_IGN)  # only the end of the output ends it
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the end of the output ends it
             os.close(LOCK)
             os.close(writing)
             detach(os.devnull)
@@ -137,7 +137,7 @@ def become(command: Any, output: int, entrance: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(command["cwd"])
-    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if os.read(entrance, 1) != b"g":

@@ -333,9 +333,8 @@ def test_any_entries_make_a_chain_and_any_forgery_breaks_it(
             owner.execute(
                 f"UPDATE audit SET {column} = coalesce({column}, '') || 'x' WHERE id = ?", (victim,)
             )
-        with engine.begin() as connection:
-            with pytest.raises(ChainBroken, match=f"at row {victim}$"):
-                module.verify_chunk(connection, 0, GENESIS)
+        with engine.begin() as connection, pytest.raises(ChainBroken, match=f"at row {victim}$"):
+            module.verify_chunk(connection, 0, GENESIS)
 
 
 def test_timestamps_sort_as_time_does() -> None:

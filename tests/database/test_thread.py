@@ -120,6 +120,12 @@ class RunTests(DatabaseTestCase):
         assert database.commits - before == 1
         assert await database.run(names) == ["a", "b"]
 
+    async def test_errors_show_no_values(self) -> None:
+        database = await self.opened()
+        await database.run(add("hidden-7f3a"))
+        error = await self.fails(database.run(add("hidden-7f3a")), IntegrityError)
+        assert "hidden-7f3a" not in str(error) and "UNIQUE" in str(error)
+
     async def test_savepoints_of_functions_nest(self) -> None:
         database = await self.opened()
 

@@ -26,7 +26,12 @@ class TrustTests(TestCase):
 
     async def test_twisted_still_asks_by_this_name(self) -> None:
         asked = []
-        self.patch(process, "_listOpenFDs", lambda: asked.append(1) or [0, 1, 2])
+
+        def descriptors() -> list[int]:
+            asked.append(1)
+            return [0, 1, 2]
+
+        self.patch(process, "_listOpenFDs", descriptors)
         await self.descriptors_of_a_child()
         self.assertEqual(asked, [1], "Twisted starts processes in another way now: read descriptors.py again")
 
@@ -44,7 +49,9 @@ class TrustTests(TestCase):
         trust_close_on_exec()
         for number in (3, 64, 70):
             ours = os.open("/etc/hostname", os.O_RDONLY)
-            self.assertEqual(await self.descriptors_of_a_child(inherit={number: ours}), ["0", "1", "2", str(number)])
+            self.assertEqual(
+                await self.descriptors_of_a_child(inherit={number: ours}), ["0", "1", "2", str(number)]
+            )
             os.close(ours)
 
     def test_a_twisted_without_the_name_is_refused(self) -> None:

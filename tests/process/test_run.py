@@ -69,12 +69,14 @@ class EndingTests(RunnerTestCase):
 
 class StartingTests(RunnerTestCase):
     async def test_missing_program(self) -> None:
+        plain = self.folder.absolute() / "plain"
+        plain.write_text("no program")
         for argv, text in (
             (["no-such-program-at-all"], "there is no such program"),
             (["/no/such/program"], "there is no such program"),
             ([], "without a program"),
             ([""], "without a program"),
-            (["/etc/hostname"], "it is not executable"),
+            ([str(plain)], "it is not executable"),
             (["/bin/sh", "a\0b"], "NUL"),
         ):
             with self.assertRaises(ProcessError) as caught:

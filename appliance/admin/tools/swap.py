@@ -105,7 +105,7 @@ class Swap:
     def _plan(self, remove: Collection[str]) -> tuple[list[str], list[Step]]:
         directories: list[str] = []
         steps: list[Step] = []
-        device = os.stat(self._work).st_dev
+        device = device_of(self._work)
         for folder, names, files in os.walk(self.new):
             relative = os.path.relpath(folder, self.new)
             links = [name for name in names if os.path.islink(os.path.join(folder, name))]
@@ -130,7 +130,7 @@ class Swap:
         if existed and stat.S_ISDIR(os.lstat(place).st_mode):
             raise SwapError(f"{place} is a directory")
         beside = _existing_parent(place)
-        if os.stat(beside).st_dev == device:
+        if device_of(beside) == device:
             return Step(place, new, new, os.path.join(self._old, str(number)), existed)
         aside = os.path.join(beside, f"{WORK}-{number}")
         return Step(place, new, None if new is None else f"{aside}.new", f"{aside}.old", existed)
@@ -228,6 +228,11 @@ class Swap:
         for folder in {os.path.dirname(path) for path in [*directories, *(step.path for step in steps)]}:
             with contextlib.suppress(FileNotFoundError):
                 _sync(folder)
+
+
+def device_of(path: str) -> int:
+    """The file system that a path is on."""
+    return os.stat(path).st_dev
 
 
 def _existing_parent(path: str) -> str:
