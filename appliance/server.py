@@ -35,6 +35,7 @@ from appliance.http.site import Limits, Site
 from appliance.http.surface import Surfaces
 from appliance.http.tls import CertificateStore
 from appliance.notify import Notifier, Watchdog
+from appliance.process.descriptors import trust_close_on_exec
 from appliance.process.jobs import Jobs
 from appliance.process.run import ProcessRunner
 from appliance.secret import Secret
@@ -198,6 +199,7 @@ class Appliance(Service):
 
 def build(reactor: Any, settings: Settings) -> IService:
     """Return the whole service tree, not started yet. Raises `SettingsError`."""
+    trust_close_on_exec()
     services = MultiService()
     Watchdog(reactor, Notifier.from_environment()).setServiceParent(services)
     Appliance(reactor, settings).setServiceParent(services)

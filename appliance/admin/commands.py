@@ -23,9 +23,7 @@ def package() -> None:
 
 @package.command("keys")
 @click.argument("directory", type=FOLDER)
-@click.option(
-    "--admin-directory", type=EXISTING_FOLDER, help="Also install updates.key and updates.pub there."
-)
+@click.option("--admin-directory", type=EXISTING_FOLDER, help="Also install updates.key and updates.pub there.")
 def make_keys(directory: Path, admin_directory: Path | None) -> None:
     """Make passphrase, signing key and public key in DIRECTORY. The signing key stays with the maker."""
     try:
@@ -41,12 +39,8 @@ def make_keys(directory: Path, admin_directory: Path | None) -> None:
 @click.argument("payload", type=EXISTING_FOLDER)
 @click.option("--version", required=True, help="The version that the package brings.")
 @click.option("--keys", required=True, type=EXISTING_FOLDER, help="The folder that `package keys` made.")
-@click.option(
-    "--output", "-o", required=True, type=FILE, help="The package, by custom software_package-*.enc."
-)
-@click.option(
-    "--level", type=click.IntRange(0, 9), default=6, show_default=True, help="Of compression; 0 for none."
-)
+@click.option("--output", "-o", required=True, type=FILE, help="The package, by custom software_package-*.enc.")
+@click.option("--level", type=click.IntRange(0, 9), default=6, show_default=True, help="Of compression; 0 for none.")
 def build(payload: Path, version: str, keys: Path, output: Path, level: int) -> None:
     """Build an update package from the folder PAYLOAD, which holds update.sh and what it installs."""
     if not (payload / "update.sh").is_file():
@@ -62,9 +56,7 @@ def build(payload: Path, version: str, keys: Path, output: Path, level: int) -> 
 
 @package.command("inspect")
 @click.argument("file", type=EXISTING_FILE)
-@click.option(
-    "--keys", required=True, type=EXISTING_FOLDER, help="A folder with updates.key and updates.pub."
-)
+@click.option("--keys", required=True, type=EXISTING_FOLDER, help="A folder with updates.key and updates.pub.")
 def inspect(file: Path, keys: Path) -> None:
     """Show version, signature and members of the package FILE; exit code 1 where the signature is bad."""
     try:
@@ -93,9 +85,7 @@ def license() -> None:
 
 @license.command("make")
 @click.argument("details", type=EXISTING_FILE)
-@click.option(
-    "--key", required=True, type=EXISTING_FILE, help="The RSA private key, such as updates.private.pem."
-)
+@click.option("--key", required=True, type=EXISTING_FILE, help="The RSA private key, such as updates.private.pem.")
 @click.option("--output", "-o", required=True, type=FILE, help="The licence, by custom license.asc.")
 def make_license(details: Path, key: Path, output: Path) -> None:
     """Sign the JSON object in DETAILS (app, users, expires, name, contact and any more)."""
@@ -112,9 +102,7 @@ def make_license(details: Path, key: Path, output: Path) -> None:
 def show_license(file: Path, key: Path) -> None:
     """Check the licence FILE and print its details; exit code 1 where it is not valid."""
     try:
-        found: dict[str, Any] = verify(
-            file.read_bytes(), str(key), datetime.datetime.now(datetime.UTC).date()
-        )
+        found: dict[str, Any] = verify(file.read_bytes(), str(key), datetime.datetime.now(datetime.UTC).date())
     except (LicenseError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(found, indent=2))

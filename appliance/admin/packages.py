@@ -92,9 +92,7 @@ def make_keys(directory: Path, *, admin_directory: Path | None = None) -> None:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     passphrase = base64.b64encode(secrets.token_bytes(48)) + b"\n"
     contents = {PASSPHRASE: (passphrase, 0o600), PRIVATE_KEY: (private, 0o600), PUBLIC_KEY: (public, 0o644)}
     for target in targets:
@@ -150,9 +148,7 @@ def build(
 
 def payload_size(payload: Path) -> int:
     """The bytes of all files in the folder, for a progress display."""
-    return sum(
-        path.lstat().st_size for path in payload.rglob("*") if path.is_file() and not path.is_symlink()
-    )
+    return sum(path.lstat().st_size for path in payload.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def inspect(package: Path, keys: Path) -> Inspection:

@@ -1,9 +1,9 @@
 """OpenAPI 3.1 documents, made from nothing but the declarations of endpoints.
 
-The shapes of requests and answers come from the declared structs through msgspec's JSON Schema (dialect 2020-12,
-which is OpenAPI 3.1's own). What the way of a request may answer before a handler runs is added to every
-operation, so that a document names each status its operations can have; a 500 would be a defect and is not
-promised.
+The shapes of requests and answers come from the declared structs through msgspec's JSON Schema (dialect
+2020-12, which is OpenAPI 3.1's own). What the way of a request may answer before a handler runs is added to
+every operation, so that a document names each status its operations can have; a 500 would be a defect and is
+not promised.
 """
 
 import re
@@ -57,10 +57,10 @@ def document(
 ) -> dict[str, Any]:
     """Return the OpenAPI document of one surface, the same for the same declarations.
 
-    `error` is the form of every refusal. `security` holds the surface's security schemes by name; an endpoint that
-    is not for everybody takes any one of them. `form_credentials` names text fields, with their meaning, in which
-    a form may bring the credentials instead. Endpoints that are not `listed` are left out. Raises ValueError where
-    two endpoints share a name, or a method and path.
+    `error` is the form of every refusal. `security` holds the surface's security schemes by name; an endpoint
+    that is not for everybody takes any one of them. `form_credentials` names text fields, with their meaning,
+    in which a form may bring the credentials instead. Endpoints that are not `listed` are left out. Raises
+    ValueError where two endpoints share a name, or a method and path.
     """
     listed = [endpoint for endpoint in endpoints if endpoint.listed]
     schemes = dict(security or {})

@@ -33,8 +33,8 @@ class Row:
 def rows(schema: Schema, components: Mapping[str, Schema]) -> list[Row]:
     """Return a row for each value inside the objects of `schema`; none where it describes no members.
 
-    `components` are the schemas that `$ref`s name. A schema that holds itself is shown once, and nothing deeper
-    than six levels is.
+    `components` are the schemas that `$ref`s name. A schema that holds itself is shown once, and nothing
+    deeper than six levels is.
     """
     return list(_rows("", schema, components, frozenset()))
 

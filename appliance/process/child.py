@@ -62,9 +62,7 @@ class Child(ProcessProtocol):
 
     transport: Any  # twisted.internet.process.Process, which its declared interface shows only half of
 
-    def __init__(
-        self, reactor: ProcessReactor, receive: Callable[[int, bytes], None], stdin: bytes = b""
-    ) -> None:
+    def __init__(self, reactor: ProcessReactor, receive: Callable[[int, bytes], None], stdin: bytes = b"") -> None:
         self.pid = 0
         self.ending: Ending | None = None
         self._reactor = reactor
@@ -142,10 +140,8 @@ class Child(ProcessProtocol):
             self._finished.set(self.ending)
 
     def _await_pipes(self) -> None:
-        """Give the pipes their grace, unless the reader is paused: then it begins when it reads again."""
-        if self._grace is not None and self._grace.active():
-            return
-        if not self.paused or self._terminating:
+        """Give the pipes their grace."""
+        if self._grace is None or not self._grace.active():
             self._grace = self._reactor.callLater(PIPE_GRACE, self._drain, -1, self._received)
 
     def _drain(self, before: int, at_exit: int) -> None:
@@ -155,7 +151,7 @@ class Child(ProcessProtocol):
         The grace may have passed while the reactor was busy and read nothing, so time alone must not decide.
         """
         if self.paused and not self._terminating:
-            return
+            return  # `resume` begins the grace again
         if self._received != before and self._received - at_exit < PIPE_CAPACITY:
             self._grace = self._reactor.callLater(0, self._drain, self._received, at_exit)
             return

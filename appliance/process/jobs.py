@@ -241,9 +241,7 @@ class Jobs:
             if untold is not None:
                 await self._threads.run(untold.acknowledge)
                 del self._untold[job.kind]
-            job.folder = await self._threads.run(
-                JobFolder.create, self._directory, job.kind, job.owner, job.created
-            )
+            job.folder = await self._threads.run(JobFolder.create, self._directory, job.kind, job.owner, job.created)
         except OSError as error:
             del self._current[job.kind]
             raise JobError(f"cannot record the {job.kind} job: {error}") from error

@@ -251,11 +251,7 @@ def clean_name(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ArchiveError(f"{shown}: names with '..' are refused")
-    if (
-        "\0" in name
-        or len(os.fsencode(name)) > PATH_LIMIT
-        or any(len(os.fsencode(part)) > 255 for part in parts)
-    ):
+    if "\0" in name or len(os.fsencode(name)) > PATH_LIMIT or any(len(os.fsencode(part)) > 255 for part in parts):
         raise ArchiveError(f"{shown}: the name is too long or has a NUL")
     return "/".join(parts)
 
@@ -372,9 +368,7 @@ def extract(
             try:
                 tree.add(member, reader.read)
             except FileExistsError as error:
-                raise ArchiveError(
-                    f"{json.dumps(member.name)[:200]}: something of that name is there"
-                ) from error
+                raise ArchiveError(f"{json.dumps(member.name)[:200]}: something of that name is there") from error
             names.append(member.name)
         tree.finish()
     finally:
@@ -401,9 +395,7 @@ def _list(source: Source, limit: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="archive.py", description="List or extract a tar archive under strict rules."
-    )
+    parser = argparse.ArgumentParser(prog="archive.py", description="List or extract a tar archive under strict rules.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("list", "extract"):
         command = commands.add_parser(name)

@@ -69,7 +69,7 @@ def read(path: str, mode: str | None = None) -> Network:
     if found not in ("static", "dhcp") or mode not in (None, found):
         raise RenderError(f"mode: {found!r}, expected {mode or 'static or dhcp'}")
     interface = _matching(pairs, "interface", r"[A-Za-z0-9][A-Za-z0-9._-]{0,13}")
-    hostname = _matching(pairs, "hostname", r"([A-Za-z0-9.-]{1,253})?")
+    hostname = _matching(pairs, "hostname", r"([A-Za-z0-9.-]{1,255})?")
     ntp = _matching(pairs, "ntpserver", r"([A-Za-z0-9.:-]{1,255})?")
     if found == "dhcp":
         return Network(interface, hostname, ntp)
@@ -237,9 +237,7 @@ def _dns(network: Network, root: str, kind: str) -> list[SystemFile]:
         for line in existing(root, "etc/resolv.conf").splitlines()
         if line.split(None, 1)[:1] in (["search"], ["domain"], ["options"])
     ]
-    return [
-        SystemFile("etc/resolv.conf", _text([*others, *(f"nameserver {server}" for server in network.dns)]))
-    ]
+    return [SystemFile("etc/resolv.conf", _text([*others, *(f"nameserver {server}" for server in network.dns)]))]
 
 
 def _ntp(network: Network, root: str) -> list[SystemFile]:
@@ -267,9 +265,7 @@ def _text(lines: list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="network.py", description="Render network settings as system files."
-    )
+    parser = argparse.ArgumentParser(prog="network.py", description="Render network settings as system files.")
     commands = parser.add_subparsers(dest="command", required=True)
     rendering = commands.add_parser("render")
     rendering.add_argument("settings")

@@ -41,9 +41,7 @@ class RestoreError(Exception):
     """The restore was refused or failed; the old state is in place."""
 
 
-def apply(
-    archive: str, root: str, *, protected: Collection[str] = (), limit: int = DEFAULT_LIMIT, swap: Swap
-) -> None:
+def apply(archive: str, root: str, *, protected: Collection[str] = (), limit: int = DEFAULT_LIMIT, swap: Swap) -> None:
     """Put the members of `archive` in their places below `root`. Raises RestoreError."""
     refuse = _guard(os.path.realpath(root), protected)
     try:

@@ -141,10 +141,7 @@ def _host(address: str) -> str:
 
 
 def _mounting(mount: Mount | None, root: str, mount_point: str) -> list[SystemFile]:
-    if any(
-        os.path.exists(os.path.join(root, path))
-        for path in ("lib/systemd/systemd", "usr/lib/systemd/systemd")
-    ):
+    if any(os.path.exists(os.path.join(root, path)) for path in ("lib/systemd/systemd", "usr/lib/systemd/systemd")):
         return _unit(mount, mount_point) if mount else []
     before = existing(root, "etc/fstab")
     lines = [line for line in before.splitlines() if not line.endswith(MARK)]
@@ -170,9 +167,7 @@ def _unit(mount: Mount, mount_point: str) -> list[SystemFile]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="storage.py", description="Render storage settings as system files."
-    )
+    parser = argparse.ArgumentParser(prog="storage.py", description="Render storage settings as system files.")
     parser.add_argument("command", choices=["render"])
     parser.add_argument("settings")
     parser.add_argument("folder")

@@ -218,9 +218,7 @@ def test_a_failure_half_way_puts_everything_back(tmp_path: Path) -> None:
     assert state(root) == before
 
 
-def test_files_on_another_file_system_are_prepared_beside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_on_another_file_system_are_prepared_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_root(tmp_path)
     before = state(root)
     monkeypatch.setattr(swap, "device_of", lambda path: int(path == str(root / "etc")))
