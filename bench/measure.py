@@ -62,14 +62,23 @@ def free_port() -> int:
 @contextmanager
 def running(argv: Sequence[str], port: int, log: Path, env: dict[str, str] | None = None) -> Iterator[int]:
     """A server process that listens on `port` (its pid); it and its children end with the block."""
+    with launched(argv, log, env) as process:
+        _wait_for(process, port, log)
+        yield process.pid
+
+
+@contextmanager
+def launched(
+    argv: Sequence[str], log: Path, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that was started this moment; it and its children end with the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             env={**os.environ, **(env or {})}, cwd=log.parent,
         )  # fmt: skip
     try:
-        _wait_for(process, port, log)
-        yield process.pid
+        yield process
     finally:
         _end(process)
 

@@ -105,9 +105,7 @@ class Backups:
     async def _restore_ended(self, job: Job) -> None:
         """Whatever stopped it half-way: put back, or complete, what its journal says."""
         if job.result is None or not job.result.succeeded:
-            recovered = await self._scripts.run_tool("restore.py", "recover", str(self._root))
-            if not recovered.succeeded:
-                await self._threads.run(note, self.log, f"Recovery after a restore: {recovered.describe()}")
+            await self._scripts.recover(self._root, self.log)
 
     def _write(self, status: str) -> None:
         write_atomic(self._status, msgspec.json.encode({"status": status}), mode=0o644)

@@ -79,6 +79,7 @@ class Certificates:
             else:
                 await self._threads.run(self._succeed)
         else:
+            await self._scripts.recover(self._directory.root, self._log)
             await self._threads.run(self._fail, "interrupted" if result.interrupted else "script error")
 
     def _begin(self) -> None:

@@ -1,9 +1,15 @@
 """Network and application settings as they are posted: checked, and written as the scripts expect them."""
 
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+
 import msgspec
 
 from appliance.admin.errors import Refused
-from appliance.admin.rules import Rule, check, decode_object
+from appliance.admin.rules import Rule, check, check_address, decode_object
+from appliance.admin.tools.network import interface_address
+from appliance.admin.tools.staging import RenderError
 
 _NAME = "a-zA-Z0-9"
 _ADDRESS = "abcdef0123456789ABCDEF.:"
@@ -20,6 +26,8 @@ RULES = {
     "ntpserver": Rule("alphanumeric and .-:", _NAME + ".-:", 3, 255),
 }
 _STATIC = ("ip_address", "netmask", "gateway")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 class NetworkSettings(msgspec.Struct, frozen=True):
@@ -68,5 +76,23 @@ def parse(raw: bytes) -> NetworkSettings:
         else:
             check(name, given.get(name), rule)
     mode = "static" if all(name in given for name in _STATIC) else "dhcp"
+    _check_meaning(given, mode)
     app = document.get("app")
     return NetworkSettings(mode, {"mode": mode, **given}, {} if app is None else app)
+
+
+def _check_meaning(given: Mapping[str, object], mode: str) -> None:
+    """The right characters do not make an address yet. Raises `Refused`; RFC 1123 section 2.1 for the host name."""
+    if not _HOSTNAME.fullmatch(str(given["hostname"])):
+        raise Refused("Missing or invalid string for option: hostname. Allowed: labels of letters, digits and - joined by .")
+    for name in ("ip_address", "gateway", "dns1", "dns2"):
+        if name in given:
+            check_address(name, str(given[name]))
+    if mode == "static":
+        address, mask, gateway = (str(given[name]) for name in _STATIC)
+        try:
+            interface_address(address, mask)
+        except RenderError:
+            raise Refused(f"Missing or invalid string for option: netmask. Allowed: a netmask for {address}") from None
+        if ip_address(gateway).version != ip_address(address).version:
+            raise Refused("Missing or invalid string for option: gateway. Allowed: the IP version of ip_address")

@@ -1,6 +1,7 @@
 """The reference's rules for strings, and its texts for what breaks them."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import msgspec
 
@@ -53,3 +54,11 @@ def decode_object(raw: bytes, name: str) -> dict[str, object]:
         return msgspec.json.decode(raw, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(f"Missing or invalid JSON in option: {name}. Expected an object") from None
+
+
+def check_address(name: str, value: str) -> None:
+    """Raise `Refused` unless `value` is an IPv4 or IPv6 address."""
+    try:
+        ip_address(value)
+    except ValueError:
+        raise Refused(f"Missing or invalid string for option: {name}. Allowed: an IPv4 or IPv6 address") from None

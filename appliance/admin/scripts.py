@@ -10,8 +10,10 @@ from twisted.internet.defer import DeferredLock
 
 from appliance import data
 from appliance.admin.directory import AdminDirectory
+from appliance.admin.status import note
 from appliance.process.run import Finished, ProcessRunner
 from appliance.settings import Settings
+from appliance.threads import Threads
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT = 120.0
@@ -29,10 +31,13 @@ class Invocation:
 class Scripts:
     """The commands of the contract's "Scripts" section. Short ones are run here, one of a kind at a time."""
 
-    def __init__(self, settings: Settings, directory: AdminDirectory, runner: ProcessRunner) -> None:
+    def __init__(
+        self, settings: Settings, directory: AdminDirectory, runner: ProcessRunner, threads: Threads
+    ) -> None:
         self._settings = settings
         self._directory = directory
         self._runner = runner
+        self._threads = threads
         self._locks: dict[str, DeferredLock] = {}
 
     def invocation(self, command: str, argument: str | None = None) -> Invocation:
@@ -62,10 +67,19 @@ class Scripts:
             invocation = Invocation(argv, self._environment("license"))
         return await self._one_at_a_time("license", invocation, TIMEOUT)
 
-    async def run_tool(self, name: str, *arguments: str) -> Finished:
+    async def _run_tool(self, name: str, *arguments: str) -> Finished:
         """Run one of our stand-alone tools."""
         argv = [sys.executable, "-I", "-S", str(tools() / name), *arguments]
         return await self._runner.run(argv, env=self._environment(name), timeout=TIMEOUT, output_limit=OUTPUT_LIMIT)
+
+    async def recover(self, root: Path, log: Path) -> None:
+        """Undo, or complete, what a script that was killed left half-swapped below `root`; a failure goes to `log`.
+
+        The tool's own lock makes it wait for a script that is still at it.
+        """
+        finished = await self._run_tool("restore.py", "recover", str(root))
+        if not finished.succeeded:
+            await self._threads.run(note, log, f"Recovery after an interruption failed: {finished.describe()}")
 
     async def _one_at_a_time(self, command: str, invocation: Invocation, timeout: float) -> Finished:
         lock = self._locks.setdefault(command, DeferredLock())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from appliance.admin.errors import Refused
-from appliance.admin.rules import Rule, check, decode_object
+from appliance.admin.rules import Rule, check, check_address, decode_object
 
 _NAME = "a-zA-Z0-9"
 _ADDRESS = "abcdef0123456789ABCDEF.:"
@@ -75,6 +75,8 @@ def parse(raw: bytes, types: Sequence[str]) -> StorageSettings:
     values = {"type": kind}
     for name, rule in rules.items():
         values[name] = check(name, _as_text(name, storage.get(name)), rule)
+    if "ip" in values:
+        check_address("ip", values["ip"])
     if kind == "nbd" and not 0 < int(values["port"]) <= 65535:
         raise Refused("Missing or invalid string for option: port. Allowed: 1 to 65535")
     return StorageSettings(values)

@@ -114,7 +114,7 @@ class Admin:
     def _endpoints(self, foundations: Foundations, audit: AdminAudit) -> list[Endpoint]:
         settings, threads, jobs = foundations.settings, foundations.threads, foundations.jobs
         directory = self._directory
-        scripts = Scripts(settings, directory, foundations.runner)
+        scripts = Scripts(settings, directory, foundations.runner, threads)
         accepted = AcceptedSettings(directory, threads)
         backups = Backups(settings, directory, scripts, jobs, threads)
         certificates = Certificates(

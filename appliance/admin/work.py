@@ -34,4 +34,6 @@ class HandOver:
             await job.launch(invocation.argv, env=invocation.env, log=log)
 
     async def _ended(self, job: Job) -> None:
-        """The script has logged how it went; there is no status file to complete."""
+        """The script has logged how it went; what it left half-done when it was killed is put right."""
+        if job.result is None or not job.result.succeeded:
+            await self._scripts.recover(self._directory.root, self._directory.log / f"{self._kind}.log")

@@ -22,7 +22,8 @@ class Call:
     `target` is the request target as it was sent, `raw_path` its path part (still percent-encoded), `path` the
     decoded one. `address` is the client's, seen through trusted proxies. `caller` is there once the surface's
     authenticator has answered. Handlers may put facts for the audit log into `audit_details` and name what they
-    act on in `audit_object`.
+    act on in `audit_object`. Where an authenticator has set `expected_digest` (SHA-256 in hex), a body with another
+    `body_digest` is refused before the handler.
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class Call:
         "address",
         "audit_details",
         "audit_object",
+        "body_digest",
         "caller",
         "endpoint",
         "expected_digest",
@@ -57,6 +59,7 @@ class Call:
         self.secure = True
         self.length: int | None = 0
         self.expected_digest: str | None = None
+        self.body_digest: str | None = None
         self.started = 0.0
         self.surface: Surface | None = None
         self.endpoint: Endpoint | None = None

@@ -26,6 +26,7 @@ from appliance.identity.caller import Caller
 Answer = Reply | FileReply
 
 _FORBIDDEN = HttpError(403, "Permission denied")
+_OTHER_BODY = HttpError(403, "The body is not the one that was signed")
 
 
 class Dispatcher:
@@ -60,6 +61,8 @@ class Dispatcher:
         """Run the handler of an admitted request whose body is in, and audit what it changed."""
         endpoint, surface = cast(Endpoint, call.endpoint), cast(Surface, call.surface)
         try:
+            if call.expected_digest != call.body_digest:
+                raise _OTHER_BODY
             arguments = self._arguments(call, endpoint, body)
             result = await endpoint.handler(*arguments, **call.parameters)
             reply = result if isinstance(result, Reply | FileReply) else surface.envelope.encode(result, call)

@@ -1,5 +1,6 @@
 """One request on a connection: hands its head and body to the dispatcher and writes the answer."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -63,6 +64,7 @@ class Request(http.Request):
         self._body_complete = False
         self._head_only = False
         self._expects_continue = False
+        self._digest: hashlib._Hash | None = None
 
     # -- the head -------------------------------------------------------------------------------------------------
 
@@ -103,6 +105,8 @@ class Request(http.Request):
 
     def _admitted(self, receiver: Receiver) -> None:
         self._receiver = receiver
+        if self.call is not None and self.call.expected_digest is not None:
+            self._digest = hashlib.sha256()
         if self._expects_continue and self.call is not None and self.call.length != 0 and not self._disconnected:
             self.channel.continue_expected()
 
@@ -150,6 +154,8 @@ class Request(http.Request):
         if self._receiver is None or self.finished:
             return
         try:
+            if self._digest is not None:
+                self._digest.update(data)
             waiting = self._receiver.feed(data)
         except Exception as error:
             self.refuse(error)
@@ -240,7 +246,10 @@ class Request(http.Request):
                 raise self._refusal
             if self._receiver is None:
                 raise RuntimeError("the request was neither admitted nor refused")
-            reply = await dispatcher.answer(call, await self._receiver.finish())
+            body = await self._receiver.finish()
+            if self._digest is not None:
+                call.body_digest = self._digest.hexdigest()
+            reply = await dispatcher.answer(call, body)
             if isinstance(reply, FileReply):
                 await self._open(reply)
             return reply

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -126,7 +127,9 @@ class Server:
         pem = (self.state / "tls" / "server.pem").read_text()
         found = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", pem, re.DOTALL)
         path = self.folder / "ca.pem"
-        path.write_text("".join(found))
+        new = path.with_suffix(f".{threading.get_ident()}")
+        new.write_text("".join(found))
+        new.replace(path)  # other threads may be reading it
         return path
 
     def curl(self, *arguments: str, path: str | None = None, stdin: bytes | None = None) -> Answer:

@@ -73,7 +73,7 @@ def read(path: str, mode: str | None = None) -> Network:
     ntp = _matching(pairs, "ntpserver", r"([A-Za-z0-9.:-]{1,255})?")
     if found == "dhcp":
         return Network(interface, hostname, ntp)
-    address = _interface_address(pairs.get("ip", ""), pairs.get("subnet_ipv6") or pairs.get("subnet", ""))
+    address = interface_address(pairs.get("ip", ""), pairs.get("subnet_ipv6") or pairs.get("subnet", ""))
     router = _address("router", pairs.get("router", ""))
     if router.version != address.version:
         raise RenderError("router: not of the same IP version as ip")
@@ -103,7 +103,7 @@ def _address(key: str, text: str) -> Address:
         raise RenderError(f"{key}: {text!r} is no IP address") from error
 
 
-def _interface_address(text: str, subnet: str) -> Interface:
+def interface_address(text: str, subnet: str) -> Interface:
     """The address with its prefix length. Raises RenderError."""
     address = _address("ip", text)
     mask = subnet.removeprefix("/")
