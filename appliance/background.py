@@ -27,8 +27,7 @@ class Background:
     def own(self, name: str, task: Deferred[None]) -> None:
         """Look after a Deferred that has been started elsewhere."""
         self._running.add(task)
-        task.addErrback(self._report, name)
-        task.addBoth(self._ended, task)
+        _ = task.addErrback(self._report, name).addBoth(self._ended, task)
 
     def wait(self) -> Deferred[None]:
         """Fire when what runs now has ended."""
@@ -45,7 +44,7 @@ class Background:
                 done.callback(None)
 
         for task in list(self._running):
-            task.addCallback(one_less)
+            _ = task.addCallback(one_less)
         return done
 
     def stop(self) -> Deferred[None]:

@@ -7,23 +7,29 @@ import gc
 import os
 import signal
 import socket
+import sqlite3
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from appliance import data
 from appliance.address import Address
 from appliance.admin.optional import features
 from appliance.admin.surface import Admin, Foundations
 from appliance.background import Background
-from appliance.database.thread import Database
 from appliance.database.audit import AuditLog
+from appliance.database.errors import DatabaseError
 from appliance.database.nonces import Nonces
+from appliance.database.thread import Database
+from appliance.http import docs, web_root
 from appliance.http.access_log import AccessLog
 from appliance.http.address import TrustedProxies
 from appliance.http.connections import ConnectionLimits
@@ -32,7 +38,7 @@ from appliance.http.errors import HttpError
 from appliance.http.receivers import Receivers
 from appliance.http.redirect import RedirectFactory
 from appliance.http.site import Limits, Site
-from appliance.http.surface import Surfaces
+from appliance.http.surface import Surface, Surfaces
 from appliance.http.tls import CertificateStore
 from appliance.notify import Notifier, Watchdog
 from appliance.process.descriptors import trust_close_on_exec
@@ -44,6 +50,7 @@ from appliance.threads import Threads
 
 BACKLOG = 1024
 CERTIFICATE_WATCH = 5.0
+PRUNE_DELAY = 3600.0
 PRUNE_INTERVAL = 86400.0
 
 
@@ -84,7 +91,7 @@ class Appliance(Service):
         )
         write = sys.stdout.buffer.write if server.access_log else _discard
         self._access_log = AccessLog(reactor, write)
-        surfaces = Surfaces([self._admin.surface])
+        surfaces = Surfaces([self._admin.surface, self._web_root()])
         self._site = Site(
             reactor,
             Dispatcher(surfaces, Receivers(self._threads)),
@@ -101,7 +108,7 @@ class Appliance(Service):
             handshake_timeout=server.header_timeout,
             exempt=server.is_trusted_proxy,
         )
-        self._ports: list[IListeningPort] = []
+        self._ports: list[Any] = []
         self._notifier = Notifier.from_environment()
         self._started: Deferred[None] | None = None
 
@@ -130,21 +137,38 @@ class Appliance(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
+    def _web_root(self) -> Surface:
+        """Pages and files beside the APIs: a vendor's dashboard, a built interface, or our own page."""
+        dashboard = self._settings.admin.dashboard_directory
+        if dashboard is not None:
+            return web_root.dashboard(
+                self._reactor, self._threads, dashboard, self._documentation, page_headers=self._admin.page_headers
+            )
+        return web_root.web_root(
+            self._reactor,
+            self._threads,
+            self._settings.server.web_root or data.path("web"),
+            self._documentation,
+            csp=self._settings.server.web_csp,
+            page_headers=self._admin.page_headers,
+        )
+
+    def _documentation(self) -> bytes:
+        """The page /docs, over all surfaces."""
+        return docs.render("API", [self._admin.document()], base_url=f"https://{_shown(self._ports[0].getHost())}")
+
     def _begin(self) -> None:
-        started = Deferred.fromCoroutine(self._start())
-        started.addErrback(self._failed)
+        _ = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
 
     async def _start(self) -> None:
         settings = self._settings
         await self._threads.run(_make_state, settings)
-        await gatherResults(
-            [
-                Deferred.fromCoroutine(self._database.open()),
-                Deferred.fromCoroutine(self._threads.run(self._certificates.start_now)),
-                Deferred.fromCoroutine(self._threads.run(self._admin.prepare)),
-            ],
-            consumeErrors=True,
-        )
+        side_by_side: list[Coroutine[Any, Any, object]] = [
+            self._database.open(),
+            self._threads.run(self._certificates.start_now),
+            self._threads.run(self._admin.prepare),
+        ]
+        await gatherResults([Deferred.fromCoroutine(step) for step in side_by_side], consumeErrors=True)
         await self._jobs.adopt()
         first_token = await self._threads.run(self._admin.start_first_run)
         await self._listen()
@@ -155,7 +179,18 @@ class Appliance(Service):
         gc.freeze()
         self._announce(first_token)
         self._notifier.ready("serving")
-        await self._audit_log.prune(settings.audit.keep_days)
+        self._background.spawn("pruning of the audit log", self._prune_daily())
+
+    async def _prune_daily(self) -> None:
+        keep_days = self._settings.audit.keep_days
+        await deferLater(self._reactor, PRUNE_DELAY)
+        while True:
+            try:
+                if await self._threads.run(self._audit_log.is_due, keep_days):
+                    await self._audit_log.prune(keep_days)
+            except (DatabaseError, sqlite3.Error):
+                self._log.failure("The audit log could not be pruned; the next try is in a day")
+            await deferLater(self._reactor, PRUNE_INTERVAL)
 
     async def _listen(self) -> None:
         server = self._settings.server
@@ -169,12 +204,9 @@ class Appliance(Service):
         self._ports.append(await endpoint.listen(self._limits.wrap(factory)))
 
     def _announce(self, first_token: Secret | None) -> None:
-        host = self._ports[0].getHost()
-        name = host.host if host.host not in ("0.0.0.0", "::") else socket.gethostname()  # noqa: S104 - compared
-        shown = f"[{name}]" if ":" in name else name
         if self._settings.admin.apply is False:
             self._log.info("[admin] apply is off: changes to the system are staged in the admin directory only")
-        self._log.info("Serving https://{name}:{port}/", name=shown, port=host.port)
+        self._log.info("Serving https://{name}/", name=_shown(self._ports[0].getHost()))
         self._log.info(
             "Certificate fingerprint (SHA-256): {fingerprint}", fingerprint=self._certificates.pair.fingerprint
         )
@@ -204,6 +236,12 @@ def build(reactor: Any, settings: Settings) -> IService:
     Watchdog(reactor, Notifier.from_environment()).setServiceParent(services)
     Appliance(reactor, settings).setServiceParent(services)
     return services
+
+
+def _shown(host: Any) -> str:
+    """A listening address as a person types it; where all are listened to, the machine's name."""
+    name = host.host if host.host not in ("0.0.0.0", "::") else socket.gethostname()  # noqa: S104 - compared
+    return f"[{name}]:{host.port}" if ":" in name else f"{name}:{host.port}"
 
 
 def _make_state(settings: Settings) -> None:

@@ -68,9 +68,7 @@ def running(argv: Sequence[str], port: int, log: Path, env: dict[str, str] | Non
 
 
 @contextmanager
-def launched(
-    argv: Sequence[str], log: Path, env: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def launched(argv: Sequence[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A process that was started this moment; it and its children end with the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -99,9 +99,7 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds, each loading both (default 5)")
     parser.add_argument("--seconds", type=int, default=5, help="length of one load (default 5)")
     parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default 32)")
@@ -137,12 +135,8 @@ def compare(options: argparse.Namespace, folder: Path, servers: ExitStack) -> in
     ours, theirs = rounds["appliance"], rounds["fastapi"]
     ratios = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)]
     print(f"rate, appliance / fastapi:    {spread(ratios)}")
-    print(
-        f"CPU a request, fastapi / app: {spread([b.cpu / a.cpu for a, b in zip(ours, theirs, strict=True)])}"
-    )
-    print(
-        f"p99, appliance / fastapi:     {spread([a.p99 / b.p99 for a, b in zip(ours, theirs, strict=True)])}"
-    )
+    print(f"CPU a request, fastapi / app: {spread([b.cpu / a.cpu for a, b in zip(ours, theirs, strict=True)])}")
+    print(f"p99, appliance / fastapi:     {spread([a.p99 / b.p99 for a, b in zip(ours, theirs, strict=True)])}")
     return 0 if statistics.median(ratios) >= options.require else 1
 
 

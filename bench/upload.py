@@ -108,20 +108,12 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1024, help="MiB of one upload (default 1024)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, each with one of either (default 3)")
-    parser.add_argument(
-        "--interval", type=float, default=0.01, help="seconds between GET version (default 0.01)"
-    )
-    parser.add_argument(
-        "--directory", help="where bodies and states are kept (default: the temporary folder)"
-    )
-    parser.add_argument(
-        "--only", choices=["appliance", "nginx"], help="upload to one server, compare nothing"
-    )
+    parser.add_argument("--interval", type=float, default=0.01, help="seconds between GET version (default 0.01)")
+    parser.add_argument("--directory", help="where bodies and states are kept (default: the temporary folder)")
+    parser.add_argument("--only", choices=["appliance", "nginx"], help="upload to one server, compare nothing")
     parser.add_argument("--require", type=float, default=0.0, help="fail below this ratio of the rates")
     return parser.parse_args()
 
@@ -169,9 +161,7 @@ def write_random(path: Path, size: int) -> None:
     sync()
 
 
-def upload_ours(
-    pid: int, port: int, certificate: Path, body: Path, interval: float, seen: Meanwhile
-) -> Upload:
+def upload_ours(pid: int, port: int, certificate: Path, body: Path, interval: float, seen: Meanwhile) -> Upload:
     """One POST update, watched, and the wait until the failed update has ended."""
     url = f"https://{HOST}:{port}{authenticated('POST', UPDATE)}"
     with watched(pid, port, certificate, interval, seen):
@@ -221,9 +211,7 @@ def watched(pid: int, port: int, certificate: Path, interval: float, seen: Meanw
         seen.growth.append(memory(pid, "VmHWM") - start)
 
 
-def ask_version(
-    port: int, certificate: Path, interval: float, seen: Meanwhile, over: threading.Event
-) -> None:
+def ask_version(port: int, certificate: Path, interval: float, seen: Meanwhile, over: threading.Event) -> None:
     """GET version again and again over one connection; the first failure ends it and is kept."""
     client = connect(port, certificate)
     target = authenticated("GET", VERSION)
@@ -265,9 +253,7 @@ def nginx(folder: Path, certificate: Path) -> Iterator[tuple[int, int]]:
     configuration = folder / "nginx.conf"
     # The folder is private to whoever runs this, so the worker must be the same user.
     user = "user root;" if Path(folder).stat().st_uid == 0 else ""
-    configuration.write_text(
-        NGINX.format(folder=folder, host=HOST, port=port, certificate=certificate, user=user)
-    )
+    configuration.write_text(NGINX.format(folder=folder, host=HOST, port=port, certificate=certificate, user=user))
     argv = [program, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "nginx-error.log")]
     with running(argv, port, folder / "nginx.log") as pid:
         yield pid, port

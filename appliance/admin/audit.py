@@ -1,5 +1,6 @@
 """Audit of the admin surface: the log that all surfaces share, and the line format existing tools read."""
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -45,13 +46,26 @@ class AdminAudit:
 
 def append_line(path: Path, line: bytes, limit: int = FILE_LIMIT) -> None:
     """Append a line in one write; a file beyond `limit` bytes is set aside as `.1` first. Blocking; raises OSError."""
+    while not _append(path, line, limit):
+        pass
+
+
+def _append(path: Path, line: bytes, limit: int) -> bool:
+    """Append, or return False where the file that was opened is, or was meanwhile, set aside."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
-        if os.fstat(file).st_size > limit:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        opened = os.fstat(file)
+        try:
+            if not os.path.samestat(opened, os.stat(path, follow_symlinks=False)):
+                return False
+        except FileNotFoundError:
+            return False
+        if opened.st_size > limit:
             os.replace(path, path.with_name(path.name + ".1"))
-            os.close(file)
-            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            return False
         os.write(file, line)
+        return True
     finally:
         os.close(file)
 

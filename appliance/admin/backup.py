@@ -85,6 +85,8 @@ class Backups:
             await self._threads.run(archive.take, self._directory.uploads / ARCHIVE)
             await self._launch(job, "RESTORE")
         result = await job.wait()
+        if result.code is None:
+            raise Refused("The restoration was interrupted")
         if not result.succeeded:
             raise Refused("Invalid backup archive: nothing was restored")
 

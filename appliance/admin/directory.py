@@ -7,6 +7,7 @@ from pathlib import Path
 from appliance.files import write_atomic
 
 _FOLDERS = ("etc", "log", "bin", "tmp", "uploads")
+_PREPARED = ".prepared"
 
 # What a new directory starts with; contract, "Contract: the admin surface".
 _FIRST_FILES = {
@@ -52,12 +53,15 @@ class AdminDirectory:
         return legacy if legacy.is_dir() else self.root / "uploads"
 
     def prepare(self) -> None:
-        """Make what is missing, never overwriting. Blocking; raises OSError."""
+        """Make what is missing, never overwriting. Blocking; raises OSError.
+
+        The first files are made once: what is removed later stays away.
+        """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = not self.etc.exists()
         for folder in _FOLDERS:
             (self.root / folder).mkdir(mode=0o700, exist_ok=True)
-        if new:
+        if not os.path.lexists(self.etc / _PREPARED):
             for name, content in _FIRST_FILES.items():
                 if not os.path.lexists(self.etc / name):
                     write_atomic(self.etc / name, content.encode(), mode=0o644)
+            write_atomic(self.etc / _PREPARED, b"", mode=0o644)

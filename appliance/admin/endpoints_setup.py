@@ -32,7 +32,7 @@ class SetupEndpoints:
         self._changing = DeferredLock()
 
     @routes.post(
-        "/setup", reply=Status, who=administrator, body=FormBody(SetupForm), audit="setup.post", statuses=(400,)
+        "/setup", reply=Status, who=administrator, body=FormBody(SetupForm, needs=("newtoken",)), audit="setup.post", statuses=(400,)
     )
     async def setup(self, call: Call, form: SetupForm) -> None:
         """Set the API token, or change it.

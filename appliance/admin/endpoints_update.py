@@ -32,7 +32,7 @@ class UpdateEndpoints:
         "",
         reply=Accepted,
         who=administrator,
-        body=FormBody(UpdateForm),
+        body=FormBody(UpdateForm, needs=("update",)),
         audit="update.post",
         status=202,
         statuses=(400, 413, 507),

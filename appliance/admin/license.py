@@ -32,5 +32,5 @@ class Licenses:
             raise Missing
         try:
             return msgspec.json.decode(shown.stdout, type=dict[str, object])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise Missing from None

@@ -31,7 +31,7 @@ class Rule:
 
 def expand(characters: str) -> frozenset[str]:
     """Expand the ranges in `characters`."""
-    found = set()
+    found: set[str] = set()
     for range_, members in _RANGES.items():
         if range_ in characters:
             found.update(members)

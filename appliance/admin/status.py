@@ -111,9 +111,10 @@ class UpdateFiles:
         return read_word(self._message), read_word(self._code)
 
     def begin(self) -> None:
-        """An update has been accepted."""
-        self._text.unlink(missing_ok=True)
+        """An update has been accepted: what an earlier one left must not explain the end of this one."""
         self._write(UpdateProgress("running", 0))
+        for path in (self._text, self._message, self._code):
+            path.unlink(missing_ok=True)
 
     def succeed(self) -> None:
         """The script ended well without saying so."""

@@ -11,6 +11,7 @@ from appliance.admin.authenticator import SURFACE, AdminAuthenticator
 from appliance.admin.backup import Backups
 from appliance.admin.certs import Certificates
 from appliance.admin.directory import AdminDirectory
+from appliance.admin.endpoints_document import DocumentEndpoints
 from appliance.admin.endpoints_information import PREFIX, InformationEndpoints, RebootEndpoints
 from appliance.admin.endpoints_optional import (
     BackupEndpoints,
@@ -96,6 +97,10 @@ class Admin:
         """Whether the first run is pending; None where it is not enabled."""
         return self._tokens.first_run_pending() if self._features.first_run else None
 
+    def document(self) -> dict[str, object]:
+        """The OpenAPI document of this surface."""
+        return self._document.document()
+
     def page_headers(self) -> dict[str, str]:
         """Headers of the pages `/` and `/docs`: the stock dashboard forgets its token while a first run is pending."""
         return {"Set-Cookie": "jidoteki-admin-api-token=; Path=/"} if self.first_run() else {}
@@ -140,7 +145,8 @@ class Admin:
         information = InformationEndpoints(foundations.reactor, directory, settings.build_file, scripts, threads)
         found += bind(information)
         information.paths = first_levels(found)
-        return found
+        self._document = DocumentEndpoints(list(found))
+        return [*found, *bind(self._document)]
 
 
 def first_levels(endpoints: list[Endpoint]) -> list[str]:

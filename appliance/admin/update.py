@@ -98,9 +98,9 @@ class Updates:
         if result.succeeded:
             if said != "success":
                 self._files.succeed()
-        elif result.interrupted:
-            # Nobody saw how it ended; the script's own last word counts where it had come to one.
+        elif result.code is None and not result.abandoned:
+            # Killed, or nobody saw how it ended; the script's own last word counts where it had come to one.
             if said not in ("success", "failed"):
-                self._files.fail("interrupted", SCRIPT_ERROR)
+                self._files.fail("interrupted" if result.interrupted else "Script error", SCRIPT_ERROR)
         elif said != "failed" or self._files.error()[1] is None:
             self._files.fail("Script error", SCRIPT_ERROR)

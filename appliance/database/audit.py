@@ -7,38 +7,34 @@ a chain cannot show is that its newest rows are missing: whoever needs that keep
 elsewhere.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select
 
+from appliance.database.audit_chain import GENESIS, ChainBroken, canonical
 from appliance.database.clock import Clock, timestamp
-from appliance.database.errors import DatabaseError
+from appliance.database.file import connect
+from appliance.database.lazy import LazyModule
 from appliance.database.redaction import Redactor, clip
-from appliance.database.schema import audit, audit_anchor
 from appliance.database.thread import Database
 
-GENESIS: Final = "0" * 64
-"""The hash before the first row."""
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+    from appliance.database import audit_rows
+else:
+    audit_rows = LazyModule("appliance.database.audit_rows")
+
+__all__ = ["GENESIS", "AuditEntry", "AuditLog", "AuditRecord", "ChainBroken"]
 
 FIELD_LIMIT: Final = 1024
 DETAILS_LIMIT: Final = 1 << 16
 ENTRIES_LIMIT: Final = 1000
 DAY: Final = 86400.0
-
-_CHUNK = 500
-
-
-class ChainBroken(DatabaseError):
-    """The row `id` is not what was written, or not there."""
-
-    def __init__(self, id: int) -> None:
-        super().__init__(f"the audit log is broken at row {id}")
-        self.id = id
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,22 +78,19 @@ class AuditLog:
     async def record(self, entry: AuditEntry) -> int:
         """Write `entry` and return its id when it is durable. Raises what `Database.run` raises."""
         row = self._row(entry)
-        return await self._database.run(lambda connection: _append(connection, row))
+        return await self._database.run(lambda connection: audit_rows.append(connection, row))
 
-    def record_in(self, connection: Connection, entry: AuditEntry) -> int:
+    def record_in(self, connection: "Connection", entry: AuditEntry) -> int:
         """Write `entry` in the transaction of the caller, in the database thread, and return its id."""
-        return _append(connection, self._row(entry))
+        return audit_rows.append(connection, self._row(entry))
 
     async def entries(
         self, limit: int = 100, before: int | None = None, surface: str | None = None
     ) -> list[AuditRecord]:
         """The newest rows first, those older than the row `before`, at most `ENTRIES_LIMIT`."""
-        query = select(audit).order_by(audit.c.id.desc()).limit(max(0, min(limit, ENTRIES_LIMIT)))
-        if before is not None:
-            query = query.where(audit.c.id < before)
-        if surface is not None:
-            query = query.where(audit.c.surface == surface)
-        rows = await self._database.run(lambda connection: connection.execute(query).all())
+        limit = max(0, min(limit, ENTRIES_LIMIT))
+        work = partial(audit_rows.newest_rows, limit=limit, before=before, surface=surface)
+        rows = await self._database.run(work)
         return [_record(row) for row in rows]
 
     async def verify(self) -> int:
@@ -108,7 +101,7 @@ class AuditLog:
         """
         count, position, expected = 0, 0, GENESIS
         while True:
-            work = partial(verify_chunk, position=position, expected=expected)
+            work = partial(audit_rows.verify_chunk, position=position, expected=expected)
             checked, position, expected = await self._database.run(work)
             if not checked:
                 return count
@@ -122,23 +115,35 @@ class AuditLog:
         Only the oldest part of the log goes: a row stays if one before it is young enough to stay. In
         portions, like `verify`; one that was interrupted is finished by the next.
         """
-        if not keep_days >= 0:
-            raise ValueError("the log is kept for a number of days")
-        now = self._clock.seconds()
-        cutoff = timestamp(max(0.0, now - keep_days * DAY))
+        cutoff = self._cutoff(keep_days)
         last = 0
-        while (further := await self._database.run(partial(_older, after=last, cutoff=cutoff))) > last:
+        while (further := await self._database.run(partial(audit_rows.older, after=last, cutoff=cutoff))) > last:
             last = further
-        await self._database.run(partial(_anchor, through=last, pruned_at=timestamp(now)))
+        await self._database.run(partial(audit_rows.anchor, through=last, pruned_at=timestamp(self._clock.seconds())))
         removed = 0
-        while portion := await self._database.run(_remove_anchored):
+        while portion := await self._database.run(audit_rows.remove_anchored):
             removed += portion
         return removed
 
+    def is_due(self, keep_days: float) -> bool:
+        """
+        Whether `prune` would begin to remove rows now. Blocking; raises the errors of `sqlite3`.
+
+        Asked beforehand by who prunes now and then: the answer does not need SQLAlchemy.
+        """
+        with closing(connect(self._database.path)) as connection:
+            oldest = connection.execute("SELECT occurred_at FROM audit ORDER BY id LIMIT 1").fetchone()
+        return oldest is not None and oldest[0] < self._cutoff(keep_days)
+
+    def _cutoff(self, keep_days: float) -> str:
+        if not keep_days >= 0:
+            raise ValueError("the log is kept for a number of days")
+        return timestamp(max(0.0, self._clock.seconds() - keep_days * DAY))
+
     def _row(self, entry: AuditEntry) -> dict[str, Any]:
-        details = _canonical(self._redactor.redact(entry.details))
+        details = canonical(self._redactor.redact(entry.details))
         if len(details) > DETAILS_LIMIT:
-            details = _canonical({"omitted": f"<{len(details)} characters of details>"})
+            details = canonical({"omitted": f"<{len(details)} characters of details>"})
         return {
             "occurred_at": timestamp(self._clock.seconds()),
             "surface": clip(entry.surface, FIELD_LIMIT),
@@ -152,79 +157,7 @@ class AuditLog:
         }
 
 
-def _canonical(value: Any) -> str:
-    """One text for one value: keys in order of their code points, no white space, ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def _hash(row: Mapping[str, Any]) -> str:
-    """SHA-256 over the canonical JSON of all columns but the hash itself."""
-    content = {name: value for name, value in row.items() if name != "hash"}
-    return hashlib.sha256(_canonical(content).encode()).hexdigest()
-
-
-def _append(connection: Connection, row: Mapping[str, Any]) -> int:
-    last_id, last_hash = _newest(connection)
-    full = {**row, "id": last_id + 1, "previous_hash": last_hash}
-    connection.execute(_INSERT, {**full, "hash": _hash(full)})
-    return last_id + 1
-
-
-def _newest(connection: Connection) -> tuple[int, str]:
-    row = connection.execute(_NEWEST).first()
-    return (row.id, row.hash) if row is not None else _anchored(connection)
-
-
-def _anchored(connection: Connection) -> tuple[int, str]:
-    row = connection.execute(_NEWEST_ANCHOR).first()
-    return (row.through_id, row.hash) if row is not None else (0, GENESIS)
-
-
-def verify_chunk(connection: Connection, position: int, expected: str) -> tuple[int, int, str]:
-    """Check the rows after `position`; the number checked, and the id and hash of the last of them."""
-    anchor, anchor_hash = _anchored(connection)
-    if anchor > position:
-        position, expected = anchor, anchor_hash
-    query = select(audit).where(audit.c.id > position).order_by(audit.c.id).limit(_CHUNK)
-    rows = connection.execute(query).all()
-    for row in rows:
-        if row.id != position + 1:
-            raise ChainBroken(position + 1)
-        if row.previous_hash != expected or row.hash != _hash(row._asdict()):
-            raise ChainBroken(row.id)
-        position, expected = row.id, row.hash
-    return len(rows), position, expected
-
-
-def _older(connection: Connection, after: int, cutoff: str) -> int:
-    """The last of the next rows that, with all before it, is older than `cutoff`; else `after`."""
-    after = max(after, _anchored(connection)[0])
-    query = select(audit.c.id, audit.c.occurred_at).where(audit.c.id > after).order_by(audit.c.id)
-    for row in connection.execute(query.limit(_CHUNK)).all():
-        if row.occurred_at >= cutoff:
-            break
-        after = row.id
-    return after
-
-
-def _anchor(connection: Connection, through: int, pruned_at: str) -> None:
-    if through > _anchored(connection)[0]:
-        last = connection.execute(select(audit.c.hash).where(audit.c.id == through)).scalar_one()
-        connection.execute(insert(audit_anchor).values(through_id=through, hash=last, pruned_at=pruned_at))
-
-
-def _remove_anchored(connection: Connection) -> int:
-    through = _anchored(connection)[0]
-    gone = select(audit.c.id).where(audit.c.id <= through).order_by(audit.c.id).limit(_CHUNK)
-    return connection.execute(delete(audit).where(audit.c.id.in_(gone))).rowcount
-
-
-def _record(row: Row[Any]) -> AuditRecord:
+def _record(row: "Row[Any]") -> AuditRecord:
     values = row._asdict()
     values["details"] = json.loads(values["details"])
     return AuditRecord(**values)
-
-
-_INSERT = insert(audit)
-_NEWEST = select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)
-_NEWEST_ANCHOR = select(audit_anchor).order_by(audit_anchor.c.through_id.desc()).limit(1)

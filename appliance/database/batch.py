@@ -1,37 +1,17 @@
 """One transaction for many functions: each in a savepoint of its own, one commit for all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MappingResult, Result, ScalarResult
-from twisted.internet.defer import Deferred
+from sqlalchemy import Connection, MappingResult, Result, ScalarResult
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from appliance.database.engine import driver, explain
+from appliance.database.call import Call, Work
+from appliance.database.engine import driver, make_engine
 from appliance.database.errors import DatabaseError, TransactionLost
-
-Work = Callable[[Connection], Any]
-
-
-class Call:
-    """A function that waits for its turn, then its outcome."""
-
-    __slots__ = ("_work", "deferred", "outcome")
-
-    def __init__(self, work: Work) -> None:
-        self._work: Work | None = work
-        self.deferred: Deferred[Any] = Deferred(self._cancel)
-        self.outcome: Any = None
-
-    def begin(self) -> Work | None:
-        """The function, once; None when its caller has left."""
-        work, self._work = self._work, None
-        return work
-
-    def _cancel(self, deferred: Deferred[Any]) -> None:
-        self._work = None
+from appliance.database.file import explain
 
 
 class Batches:
@@ -44,8 +24,8 @@ class Batches:
 
     _log = Logger()
 
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self._engine = engine
+    def __init__(self, path: Path) -> None:
+        self._engine = make_engine(path)
         self._path = path
         self._connection: Connection | None = None
         self.commits = 0

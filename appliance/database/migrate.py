@@ -2,8 +2,8 @@
 Brings the file to the schema of this version.
 
 A new file gets the tables at once, one that is up to date is left alone, and only an older one needs
-Alembic: it is copied first and migrated by a child process (`python -m appliance.database.migrate PATH`),
-since Alembic would stay in the server's memory.
+Alembic: it is copied first and migrated by a child process (`python -m appliance.database.upgrade PATH`),
+since Alembic would stay in the server's memory. What is left here does without SQLAlchemy, see `lazy`.
 """
 
 import os
@@ -14,12 +14,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import Engine, insert
-
-from appliance.database import schema
-from appliance.database.engine import BACKUP_INFIX, backups, explain, make_engine, make_private
 from appliance.database.errors import DatabaseCorrupt, MigrationError, NewerDatabase
+from appliance.database.file import BACKUP_INFIX, backups, connect, explain, make_private
 from appliance.files import fsync_directory
+
+REVISIONS: Final = ("0001",)
+"""Every revision of the schema from the first to the one of `schema.sql`."""
 
 KEPT_BACKUPS: Final = 3
 MIGRATION_TIMEOUT: Final = 900.0
@@ -27,6 +27,7 @@ MIGRATION_TIMEOUT: Final = 900.0
 
 _STDERR_TAIL = 2000
 _ROOT = Path(__file__).absolute().parents[2]
+_SCHEMA = Path(__file__).with_name("schema.sql")
 
 
 class History(NamedTuple):
@@ -36,26 +37,24 @@ class History(NamedTuple):
     directory: Path
 
 
-HISTORY: Final = History(schema.REVISIONS, Path(__file__).parent / "migrations")
+HISTORY: Final = History(REVISIONS, Path(__file__).parent / "migrations")
 
 
-def prepare(path: Path, history: History = HISTORY, timeout: float = MIGRATION_TIMEOUT) -> Engine:
+def prepare(path: Path, history: History = HISTORY, timeout: float = MIGRATION_TIMEOUT) -> None:
     """
-    Make the file ready and return an engine for it. Blocks.
+    Make the file ready for `file.connect`. Blocks.
 
     Raises `DatabaseCorrupt`, `DatabaseBusy`, `DatabaseUnavailable`, `MigrationError` or `NewerDatabase`.
     """
     make_private(path)
-    engine = make_engine(path)
     try:
-        found = _revision(engine, path)
+        found = _revision(path)
         if found is None:
-            _create(engine)
+            _create(path)
         elif found != history.revisions[-1]:
-            _migrate(engine, path, found, history, timeout)
+            _migrate(path, found, history, timeout)
     except Exception as error:
         raise explain(error, path) from error.__cause__
-    return engine
 
 
 def back_up(path: Path, revision: str) -> Path:
@@ -90,57 +89,28 @@ def back_up(path: Path, revision: str) -> Path:
     return target
 
 
-def upgrade(path: Path, directory: Path = HISTORY.directory) -> None:
-    """Run Alembic here and now, in one transaction. For the child process; raises whatever goes wrong."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(directory).replace("%", "%%"))
-    # Rebuilding a table would delete what refers to it: checked at the end instead.
-    engine = make_engine(path, foreign_keys=False)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        orphan = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-        if orphan is not None:
-            raise MigrationError(f"a row of {orphan[0]} would refer to a missing row of {orphan[2]}")
-
-
-def main(arguments: list[str]) -> int:
-    """Upgrade the database named on the command line; errors go to stderr."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="python -m appliance.database.migrate")
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--directory", type=Path, default=HISTORY.directory, help="Alembic's environment")
-    options = parser.parse_args(arguments)
-    upgrade(options.path, options.directory)
-    return 0
-
-
-def _revision(engine: Engine, path: Path) -> str | None:
+def _revision(path: Path) -> str | None:
     """The revision written in the file; None when it has no tables yet."""
-    with engine.begin() as connection:
-        tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars()
-        names = set(tables)
+    with closing(connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not names:
             return None
-        if schema.revision.name not in names:
+        if "alembic_version" not in names:
             raise MigrationError(f"database {path} was not made by this program: it names no revision")
-        found = connection.execute(schema.revision.select()).scalars().all()
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     if len(found) != 1:
         raise MigrationError(f"database {path} names {len(found)} revisions instead of one")
-    return str(found[0])
+    return str(found[0][0])
 
 
-def _create(engine: Engine) -> None:
-    with engine.begin() as connection:
-        schema.metadata.create_all(connection, checkfirst=False)
-        connection.execute(insert(schema.revision).values(version_num=schema.HEAD))
+def _create(path: Path) -> None:
+    script = _SCHEMA.read_text(encoding="utf-8")
+    with closing(connect(path)) as connection:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
 
 
-def _migrate(engine: Engine, path: Path, found: str, history: History, timeout: float) -> None:
+def _migrate(path: Path, found: str, history: History, timeout: float) -> None:
     head = history.revisions[-1]
     if found not in history.revisions:
         raise NewerDatabase(
@@ -149,7 +119,7 @@ def _migrate(engine: Engine, path: Path, found: str, history: History, timeout: 
         )
     backup = back_up(path, found)
     _run_child(path, history.directory, timeout)
-    reached = _revision(engine, path)
+    reached = _revision(path)
     if reached != head:
         raise MigrationError(f"database {path} is at {reached} after the migration, not {head}; see {backup}")
 
@@ -157,7 +127,7 @@ def _migrate(engine: Engine, path: Path, found: str, history: History, timeout: 
 def _run_child(path: Path, directory: Path, timeout: float) -> None:
     # -P: nothing from the working directory. Else the path as it is here, for the child to find the same
     # code.
-    command = [sys.executable, "-P", "-m", __spec__.name, "--directory", str(directory), "--", str(path)]
+    command = [sys.executable, "-P", "-m", "appliance.database.upgrade", "--directory", str(directory), "--", str(path)]
     environment = {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
@@ -181,7 +151,3 @@ def _run_child(path: Path, directory: Path, timeout: float) -> None:
     if child.returncode:
         tail = child.stderr.decode(errors="replace").strip()[-_STDERR_TAIL:]
         raise MigrationError(f"the migration of {path} failed ({child.returncode}): {tail}")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

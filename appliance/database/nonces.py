@@ -1,14 +1,17 @@
 """Remembers what may be used once: nonces of signed requests, one-time codes."""
 
 import math
-from typing import Final
-
-from sqlalchemy import Connection, bindparam, delete, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from appliance.database.clock import Clock
-from appliance.database.schema import nonces
+from appliance.database.lazy import LazyModule
 from appliance.database.thread import Database
+
+if TYPE_CHECKING:
+    from appliance.database import nonce_rows
+else:
+    nonce_rows = LazyModule("appliance.database.nonce_rows")
 
 LENGTH_LIMIT: Final = 256
 SWEEP_LIMIT: Final = 100
@@ -34,35 +37,12 @@ class Nonces:
                 raise ValueError(f"a nonce and its scope have 1 to {LENGTH_LIMIT} characters")
             text.encode()
         now = self._clock.seconds()
-        row = {
-            "in_scope": scope,
-            "taken": nonce,
-            "until": math.ceil(now + lifetime_seconds),
-            "now": math.floor(now),
-        }
-
-        def take(connection: Connection) -> bool:
-            connection.execute(_SWEEP, {"now": row["now"]})
-            return connection.execute(_TAKE, row).rowcount == 1
-
-        return await self._database.run(take)
-
-
-_KEY = (nonces.c.scope, nonces.c.nonce)
-_SWEEP = delete(nonces).where(
-    tuple_(*_KEY).in_(
-        select(*_KEY)
-        .where(nonces.c.expires_at <= bindparam("now"))
-        .order_by(nonces.c.expires_at)
-        .limit(SWEEP_LIMIT)
-    )
-)
-# The row of an expired nonce that no sweep has met yet is as good as none.
-_INSERT = insert(nonces).values(
-    scope=bindparam("in_scope"), nonce=bindparam("taken"), expires_at=bindparam("until")
-)
-_TAKE = _INSERT.on_conflict_do_update(
-    index_elements=_KEY,
-    set_={"expires_at": _INSERT.excluded.expires_at},
-    where=nonces.c.expires_at <= bindparam("now"),
-)
+        work = partial(
+            nonce_rows.take,
+            scope=scope,
+            nonce=nonce,
+            until=math.ceil(now + lifetime_seconds),
+            now=math.floor(now),
+            sweep=SWEEP_LIMIT,
+        )
+        return await self._database.run(work)

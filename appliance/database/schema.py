@@ -1,29 +1,13 @@
 """
-The tables, in SQLAlchemy Core.
+The tables, in SQLAlchemy Core, for the statements to be made of.
 
-Whoever changes them adds a migration and its revision at the end of `REVISIONS`; a test holds both together.
+Whoever changes them changes `schema.sql` as well, which makes new files without SQLAlchemy and has the triggers,
+and adds a migration with its revision at the end of `migrate.REVISIONS`; tests hold all three together.
 """
 
 from typing import Final
 
-from sqlalchemy import (
-    DDL,
-    CheckConstraint,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    Text,
-    event,
-)
-
-REVISIONS: Final = ("0001",)
-"""Every revision of the schema from the first to the one described here."""
-
-HEAD: Final = REVISIONS[-1]
+from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text
 
 metadata: Final = MetaData(
     naming_convention={
@@ -34,14 +18,6 @@ metadata: Final = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-revision: Final = Table(
-    "alembic_version",
-    metadata,
-    Column("version_num", String(32), nullable=False),
-    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
-)
-"""Alembic's own table, declared here so that a new file needs no Alembic."""
 
 audit: Final = Table(
     "audit",
@@ -80,27 +56,3 @@ nonces: Final = Table(
     Index(None, "expires_at"),
     sqlite_with_rowid=False,
 )
-
-# The log is append-only: a row may go only when an anchor holds its place in the chain, and an anchor may
-# only name a row that is there. INSERT is watched as well: INSERT OR REPLACE deletes without firing a
-# trigger.
-TRIGGERS: Final = (
-    """CREATE TRIGGER audit_ordered BEFORE INSERT ON audit
-        WHEN NEW.id <= (SELECT coalesce(max(id), 0) FROM audit)
-        BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END""",
-    """CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
-        BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END""",
-    """CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
-        WHEN OLD.id > (SELECT coalesce(max(through_id), 0) FROM audit_anchor)
-        BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END""",
-    """CREATE TRIGGER audit_anchor_true BEFORE INSERT ON audit_anchor
-        WHEN NOT EXISTS (SELECT 1 FROM audit WHERE id = NEW.through_id AND hash = NEW.hash)
-        OR NEW.through_id <= (SELECT coalesce(max(through_id), 0) FROM audit_anchor)
-        BEGIN SELECT RAISE(ABORT, 'an anchor names a row of audit'); END""",
-    """CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor
-        BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END""",
-    """CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor
-        BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END""",
-)
-for _statement in TRIGGERS:
-    event.listen(metadata, "after_create", DDL(_statement).execute_if(dialect="sqlite"))

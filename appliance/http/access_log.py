@@ -47,7 +47,7 @@ class AccessLog:
 
     def start(self) -> None:
         """Begin to write at intervals."""
-        self._loop.start(INTERVAL, now=False).addErrback(
+        _ = self._loop.start(INTERVAL, now=False).addErrback(
             lambda failure: self._log.failure("the access log stopped", failure=failure)
         )
 
@@ -70,7 +70,7 @@ class AccessLog:
             call.address,
             call.caller.name if call.caller is not None else "",
             call.method,
-            call.path,
+            call.path or call.raw_path.decode("latin-1"),
             status,
             sent,
             round((now - call.started) * 1000, 2),

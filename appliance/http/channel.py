@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
@@ -46,6 +47,7 @@ class Channel(HTTPChannel):
 
     site: "Site"
     requests: "list[Request]"
+    transport: Any
     phase = Phase.IDLE
     since = 0.0
     received = 0
@@ -63,16 +65,33 @@ class Channel(HTTPChannel):
         self.phase, self.since = Phase.HEAD, self.site.now
         self.site.opened(self)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End the request that was going on."""
-        self.site.closed(self)
-        super().connectionLost(reason)
+        try:
+            super().connectionLost(reason)
+        finally:
+            self.site.closed(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Note when a request's head begins; then parse."""
         if self.phase is Phase.IDLE:
             self.phase, self.since = Phase.HEAD, self.site.now
-        super().dataReceived(data)
+        try:
+            super().dataReceived(data)
+        except ValueError:
+            # Twisted leaves a Content-Length of any length to int(), which refuses more than 4300 digits.
+            if not self.requests or self.requests[-1].started_body:
+                raise
+            self.reject(HttpError(400, "Malformed HTTP request"))
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        """Tell whether the connection may stay open: HTTP/1.1, unless asked to close (RFC 9112 section 9.3)."""
+        if version != b"HTTP/1.1":
+            return False
+        options = request.requestHeaders.getRawHeaders(b"Connection")
+        if options is None:
+            return True
+        return b"close" not in [option.strip() for option in b",".join(options).lower().split(b",")]
 
     def allHeadersReceived(self) -> None:
         """The head is in: judge the request before anything of its body is read."""
@@ -127,9 +146,9 @@ class Channel(HTTPChannel):
         """The request's body is not wanted any more: after the answer the connection ends."""
         self.persistent = False
         self._rejected = True
-        self.lineReceived = self._ignore
-        self.rawDataReceived = self._ignore
-        self.dataReceived = self._discard
+        self.__dict__.update(
+            lineReceived=self._ignore, rawDataReceived=self._ignore, dataReceived=self._discard
+        )  # as Twisted's own channel does at its end; what the parser still holds is dropped
 
     def check(self, now: float) -> None:
         """Called once a second: end what has waited too long."""
@@ -137,22 +156,20 @@ class Channel(HTTPChannel):
         waited = now - self.since
         if self._stalled_since is not None and now - self._stalled_since > STALLED_WRITER_SECONDS:
             self.transport.abortConnection()
-        elif self.phase is Phase.IDLE and waited > limits.idle_timeout:
-            self.loseConnection()
-            self.phase, self.since = Phase.DRAINING, now
+        elif self.phase is Phase.IDLE and waited > limits.idle_timeout and self._stalled_since is None:
+            self._close_unread()
         elif self.phase is Phase.HEAD and waited > limits.header_timeout:
             self.reject(HttpError(408, "The request's head took too long"))
         elif self.phase is Phase.BODY and not self._paused and self._too_slow(now):
             self.reject(HttpError(408, "The request's body came too slowly"))
-        elif self.phase is Phase.DRAINING and waited > DRAIN_SECONDS:
+        elif self.phase is Phase.DRAINING and waited > DRAIN_SECONDS and self._stalled_since is None:
             self.transport.abortConnection()
 
     def drain(self) -> None:
         """The server is stopping: close when idle, else after the answer that is going on."""
         self.persistent = False
         if self.phase in (Phase.IDLE, Phase.HEAD):
-            self.phase, self.since = Phase.DRAINING, self.site.now
-            self.loseConnection()
+            self._close_unread()
 
     def reject(self, error: HttpError) -> None:
         """Answer something that never became a whole request, and close."""
@@ -177,8 +194,10 @@ class Channel(HTTPChannel):
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
-        """The client reads again."""
+        """The client has read what waited for it."""
         self._stalled_since = None
+        if self.phase in (Phase.IDLE, Phase.DRAINING):
+            self.since = self.site.now
         if self._paused:
             self._waitingForTransport = False
             return
@@ -199,6 +218,11 @@ class Channel(HTTPChannel):
         too_slow = self.received - self._window_received < self.site.limits.body_rate_floor * RATE_WINDOW
         self._window_start, self._window_received = now, self.received
         return too_slow
+
+    def _close_unread(self) -> None:
+        """Close between requests. One that arrives just now is not acted on: its answer could not be sent."""
+        self.stop_receiving()
+        self._close_after_draining()
 
     def _close_after_draining(self) -> None:
         self.phase, self.since = Phase.DRAINING, self.site.now

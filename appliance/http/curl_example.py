@@ -82,6 +82,5 @@ def _sample(schema: Mapping[str, Any], components: Mapping[str, Any]) -> object:
 
 def _is_download(operation: Operation) -> bool:
     return any(
-        "application/octet-stream" in response.get("content", ())
-        for response in operation["responses"].values()
+        "application/octet-stream" in response.get("content", ()) for response in operation["responses"].values()
     )

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from appliance.http.bodies import Receiver, invalid
 from appliance.http.call import Call
 from appliance.http.endpoints import Endpoint
-from appliance.http.errors import HttpError, MethodNotAllowed
+from appliance.http.errors import HttpError, MethodNotAllowed, forbidden
 from appliance.http.receivers import Receivers
 from appliance.http.replies import FileReply, Reply
 from appliance.http.surface import Surface, Surfaces
@@ -25,8 +25,8 @@ from appliance.identity.caller import Caller
 
 Answer = Reply | FileReply
 
-_FORBIDDEN = HttpError(403, "Permission denied")
-_OTHER_BODY = HttpError(403, "The body is not the one that was signed")
+_DENIED = "Permission denied"
+_OTHER_BODY = "Authentication error"
 
 
 class Dispatcher:
@@ -62,7 +62,7 @@ class Dispatcher:
         endpoint, surface = cast(Endpoint, call.endpoint), cast(Surface, call.surface)
         try:
             if call.expected_digest != call.body_digest:
-                raise _OTHER_BODY
+                raise forbidden(_OTHER_BODY)
             arguments = self._arguments(call, endpoint, body)
             result = await endpoint.handler(*arguments, **call.parameters)
             reply = result if isinstance(result, Reply | FileReply) else surface.envelope.encode(result, call)
@@ -83,13 +83,13 @@ class Dispatcher:
         if not isinstance(error, HttpError):
             self._log.failure("request {request} failed", request=call.id, failure=Failure(error))
             error = HttpError(500)
-        surface = call.surface or self._surfaces.owner("/")
+        surface = call.surface or self._surfaces.owner(call.path or call.raw_path.decode("latin-1"))
         return surface.envelope.error(error, call)
 
     async def _permit(self, call: Call, endpoint: Endpoint, caller: Caller) -> None:
         call.caller = caller
         if not endpoint.who.admits(caller):
-            raise _FORBIDDEN
+            raise forbidden(_DENIED)
         if endpoint.guard is not None:
             await endpoint.guard(call)
 

@@ -36,9 +36,7 @@ def render(title: str, documents: Sequence[Document], *, base_url: str = "https:
         ),
         tags.body(
             tags.nav(**{"aria-label": "Contents"})(
-                tags.details(open="open")(
-                    tags.summary("Contents"), *(chapter.contents() for chapter in chapters)
-                )
+                tags.details(open="open")(tags.summary("Contents"), *(chapter.contents() for chapter in chapters))
             ),
             Tag("main")(tags.h1(title), *(chapter.section() for chapter in chapters)),
         ),
@@ -105,10 +103,7 @@ class _Chapter:
             yield tags.h3("Credentials")
             yield _table(
                 ("Way", "Where", "How"),
-                [
-                    (name, _place(scheme), _inline(scheme.get("description", "")))
-                    for name, scheme in schemes.items()
-                ],
+                [(name, _place(scheme), _inline(scheme.get("description", ""))) for name, scheme in schemes.items()],
             )
 
     def _operation(self, path: str, method: str, operation: Mapping[str, Any]) -> Tag:
@@ -142,9 +137,7 @@ class _Chapter:
                         _needed(parameter["required"]),
                         _inline(
                             "; ".join(
-                                filter(
-                                    None, (parameter.get("description"), bounds_in_words(parameter["schema"]))
-                                )
+                                filter(None, (parameter.get("description"), bounds_in_words(parameter["schema"])))
                             )
                         ),
                     )
@@ -170,9 +163,7 @@ class _Chapter:
                 refused.append(status)
                 continue
             media_types = ", ".join(response.get("content", ()))
-            yield tags.h5(
-                f"Answer: {status} {response['description']} ", tags.code(media_types) if media_types else ""
-            )
+            yield tags.h5(f"Answer: {status} {response['description']} ", tags.code(media_types) if media_types else "")
             for content in response.get("content", {}).values():
                 yield from self._schema(content.get("schema", {}))
         if refused:
@@ -197,9 +188,7 @@ class _Chapter:
     def _refusals(self) -> Iterator[Node]:
         yield tags.h3("Refusals", id=self._id("refusals"))
         responses = self._components.get("responses", {})
-        listed = [
-            (name.removeprefix("Error"), response["description"]) for name, response in responses.items()
-        ]
+        listed = [(name.removeprefix("Error"), response["description"]) for name, response in responses.items()]
         yield _table(
             ("Status", "When"),
             [
@@ -241,9 +230,7 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[Node | list[Node]]]) -
 
 def _prose(text: str) -> list[Node]:
     """Paragraphs, parted by empty lines."""
-    return [
-        tags.p(*_inline(paragraph)) for paragraph in re.split(r"\n\s*\n", text.strip()) if paragraph.strip()
-    ]
+    return [tags.p(*_inline(paragraph)) for paragraph in re.split(r"\n\s*\n", text.strip()) if paragraph.strip()]
 
 
 def _inline(text: str) -> list[Node]:

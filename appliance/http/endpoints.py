@@ -80,7 +80,7 @@ class Endpoint:
     listed: bool
     summary: str
     description: str
-    guard: Callable[[Any], Awaitable[None]] | None = None
+    guard: Callable[..., Awaitable[None]] | None = None
 
 
 _ATTRIBUTE = "__appliance_endpoint__"
@@ -133,7 +133,7 @@ class Routes:
         cancellable: bool | None = None,
         listed: bool = True,
         name: str | None = None,
-        guard: Handler | None = None,
+        guard: Callable[..., Awaitable[None]] | None = None,
     ) -> Callable[[HandlerT], HandlerT]:
         def declare(handler: HandlerT) -> HandlerT:
             summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import get_args
 
 import msgspec
-from multipart import MultipartError, MultipartSegment, PushMultipartParser
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, StrictParserError
 from twisted.internet.defer import Deferred
 
 from appliance.http.bodies import Authorise, check_length, content_type, form_value, start_waiting
 from appliance.http.call import Call
 from appliance.http.endpoints import FormBody
-from appliance.http.errors import bad_request, forbidden, too_large
+from appliance.http.errors import HttpError, bad_request, forbidden, too_large
 from appliance.http.uploads import FileSink, Flow, Part, Upload
 from appliance.threads import Threads
 
@@ -68,13 +68,25 @@ class MultipartForm:
         self._pieces_size = 0
         self._piece_limit = TEXT_LIMIT
         self._sink: FileSink | None = None
+        self._ended = False
+        self._discarded = False
 
     def feed(self, data: bytes) -> Deferred[None] | None:
         """Take the next bytes of the body."""
         self._received += len(data)
         if self._received > self._limit:
             raise too_large(self._limit)
-        waiting = self._pump(self._parser.parse(data))
+        if self._ended and not data.strip(b"\r\n"):
+            return None
+        try:
+            waiting = self._pump(self._parser.parse(data))
+        except StrictParserError as error:
+            # The line end after the last boundary, when it comes by itself. Where it is something else, the form has
+            # no end, and `finish` says so.
+            if data.strip(b"\r\n"):
+                raise _malformed(error) from None
+            self._ended = True
+            return None
         if waiting is None and self._authorise is not None and self._received > CREDENTIALS_WITHIN:
             return self._ask()
         return waiting
@@ -84,7 +96,7 @@ class MultipartForm:
         try:
             self._parser.close()
         except MultipartError as error:
-            raise bad_request(f"Malformed multipart body: {error}") from None
+            raise _malformed(error) from None
         if self._authorise is not None:
             await self._authorise(self._texts())
         values = dict(self._values)
@@ -94,6 +106,7 @@ class MultipartForm:
 
     async def discard(self) -> None:
         """Delete the files nobody took."""
+        self._discarded = True
         for name, sink in self._sinks.items():
             upload = self._values.get(name)
             if isinstance(upload, Upload):
@@ -105,11 +118,15 @@ class MultipartForm:
     def _pump(self, events: Events) -> Deferred[None] | None:
         try:
             for event in events:
+                if self._discarded:
+                    return None
                 waiting = self._take(event)
                 if waiting is not None:
                     return waiting.addCallback(lambda _: self._pump(events))
+        except StrictParserError:
+            raise
         except MultipartError as error:
-            raise bad_request(f"Malformed multipart body: {error}") from None
+            raise _malformed(error) from None
         return None
 
     def _take(self, event: MultipartSegment | bytes | bytearray | None) -> Deferred[None] | None:
@@ -138,6 +155,8 @@ class MultipartForm:
         return segment.filename is not None or (annotation is not None and holds(annotation, Upload))
 
     def _begin_part(self, segment: MultipartSegment) -> None:
+        if self._discarded:
+            return
         name = segment.name
         if not name or "\0" in name or "\0" in (segment.filename or ""):
             raise bad_request("Malformed multipart body: a part without a usable name")
@@ -185,6 +204,10 @@ class MultipartForm:
 
     def _texts(self) -> dict[str, str]:
         return {name: value for name, value in self._values.items() if isinstance(value, str)}
+
+
+def _malformed(error: MultipartError) -> HttpError:
+    return bad_request(f"Malformed multipart body: {error}")
 
 
 def holds(annotation: object, wanted: type) -> bool:

@@ -34,9 +34,7 @@ _MEANINGS = {
     431: "The request's headers are larger than allowed.",
     507: "The disk has no room for the body.",
 }
-_VARIABLE = re.compile(
-    r"<(?:(?P<converter>[A-Za-z_]\w*)(?:\((?P<arguments>.*?)\))?:)?(?P<name>[A-Za-z_]\w*)>"
-)
+_VARIABLE = re.compile(r"<(?:(?P<converter>[A-Za-z_]\w*)(?:\((?P<arguments>.*?)\))?:)?(?P<name>[A-Za-z_]\w*)>")
 _CONVERTERS: Mapping[str, Schema] = {
     "int": {"type": "integer", "minimum": 0},
     "float": {"type": "number", "minimum": 0},
@@ -216,9 +214,7 @@ class _Operations:
             return {"required": body.required, "content": {"application/json": {"schema": schema}}}
         schema = self._form(endpoint, body)
         fields = msgspec.structs.fields(body.type)
-        files = {
-            field.encode_name for field in fields if holds(field.type, Upload) or holds(field.type, Part)
-        }
+        files = {field.encode_name for field in fields if holds(field.type, Upload) or holds(field.type, Part)}
         multipart: dict[str, Any] = {"schema": schema}
         if files:
             encodings = {name: {"contentType": "application/octet-stream"} for name in sorted(files)}
@@ -237,9 +233,7 @@ class _Operations:
         parts = {name: _without_null(schema) for name, schema in struct["properties"].items()}
         unknown = set(body.needs) - set(parts)
         if unknown:
-            raise ValueError(
-                f"{endpoint.name} needs {', '.join(sorted(unknown))}, which its form does not have"
-            )
+            raise ValueError(f"{endpoint.name} needs {', '.join(sorted(unknown))}, which its form does not have")
         credentials = {} if endpoint.who.public else self._credentials
         required = [name for name in parts if name in struct["required"] or name in body.needs]
         form = {"type": "object", "properties": {**credentials, **parts}, "required": required}

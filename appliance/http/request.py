@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes
@@ -27,6 +28,7 @@ _BODILESS = frozenset({204, 304})
 COALESCE_AFTER = 64 * 1024
 COALESCED = 128 * 1024
 """TLS hands over 16 KiB a piece; beyond the first 64 KiB a body's pieces are joined before they are parsed."""
+_AUTHORITY = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 CLIENT_CLOSED_REQUEST = 499  # for the access log only, as nginx notes a client that went away
 
 
@@ -37,7 +39,8 @@ class Request(http.Request):
     request is decided here alone; handlers return values.
     """
 
-    channel: "Channel"
+    channel: Any
+    transport: Any
     started_body = False
 
     def __init__(self, channel: "Channel", queued: object = None) -> None:
@@ -98,17 +101,24 @@ class Request(http.Request):
         call.address = site.proxies.client(self.client.host, headers)
         call.length = length
         self.call = call
+        call.path = decode_path(raw_path)
         if not host_is_valid(headers, self.clientproto == b"HTTP/1.1"):
             raise bad_request("Invalid Host header")
-        call.path = decode_path(raw_path)
         return call
 
     def _admitted(self, receiver: Receiver) -> None:
+        if self._is_abandoned:
+            return
         self._receiver = receiver
         if self.call is not None and self.call.expected_digest is not None:
             self._digest = hashlib.sha256()
-        if self._expects_continue and self.call is not None and self.call.length != 0 and not self._disconnected:
+        if self._expects_continue and self.call is not None and self.call.length != 0 and not self._body_complete:
             self.channel.continue_expected()
+
+    @property
+    def _is_abandoned(self) -> bool:
+        """Whether the rest of the body will not come, or is not wanted any more."""
+        return self._refusal is not None or (self._disconnected and not self._body_complete)
 
     def _admission_failed(self, error: BaseException) -> None:
         if self.channel.length == 0:
@@ -123,6 +133,8 @@ class Request(http.Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """Feed a piece of the body to the receiver, or keep it while the receiver waits for something."""
+        if self.finished:
+            return  # refused already; the decoder goes on with what it holds of the body
         channel = self.channel
         channel.received += len(data)
         if self._held is not None:
@@ -166,12 +178,13 @@ class Request(http.Request):
     def _hold(self, waiting: Deferred[None]) -> None:
         self._held = []
         self.pause()
-        waiting.addCallbacks(self._release, self._hold_failed)
+        _ = waiting.addCallbacks(self._release, self._hold_failed)
+        self.site.background.own("receiving", waiting)
 
     def _release(self, _: None) -> None:
         held, self._held = self._held or [], None
         self.resume()
-        if held:
+        if held and not self._is_abandoned:
             self._feed(b"".join(held))
         self._tell_released()
 
@@ -300,6 +313,7 @@ class Request(http.Request):
         finally:
             await self.site.threads.run(file.close)
         if sent != size and not self._head_only and not self._disconnected:
+            self.channel.persistent = False
             self.channel.transport.abortConnection()
         self._done(reply.status, sent)
 
@@ -334,10 +348,13 @@ class Request(http.Request):
 
 def _origin_form(target: bytes) -> bytes:
     """Reduce a target in absolute form to its path and query (RFC 9112 section 3.2.2)."""
-    if target.startswith((b"https://", b"http://")):
-        _, slash, rest = target.split(b"//", 1)[1].partition(b"/")
-        return slash + rest if slash else b"/"
-    return target
+    if target.startswith(b"/"):
+        return target
+    authority = _AUTHORITY.match(target)
+    if authority is None:
+        return target
+    rest = target[authority.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def decode_path(raw: bytes) -> str:

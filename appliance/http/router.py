@@ -1,7 +1,7 @@
 """Finds the endpoint of a method and path: Klein keeps the routes, one Werkzeug adapter for good matches them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from klein import Klein
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
@@ -29,7 +29,7 @@ class Router:
         self._by_name: dict[str, Endpoint] = {}
         for endpoint in self.endpoints:
             name = f"{endpoint.method} {endpoint.path}"
-            self.app.route(prefix + endpoint.path, methods=[endpoint.method], endpoint=name)(endpoint.handler)
+            self.app.route(prefix + endpoint.path, methods=[endpoint.method], endpoint=name)(cast(Any, endpoint.handler))
             self._by_name[name] = endpoint
         self._adapter = self.app.url_map.bind("localhost")
         self._static: dict[tuple[str, str], Endpoint] = {}

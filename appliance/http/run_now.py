@@ -3,7 +3,7 @@
 Most handlers answer from memory; for those the Deferred chain would cost more than the handler.
 """
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -25,7 +25,8 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T | Deferred[T]:
 
 
 async def _finish(coroutine: Coroutine[Any, Any, T], waiting_for: Any) -> T:
-    return await _Started(coroutine, waiting_for)
+    result: T = await _Started(coroutine, waiting_for)
+    return result
 
 
 class _Started:
@@ -44,11 +45,10 @@ class _Started:
                 self._coroutine.close()
                 raise
             except BaseException as error:
-                step = self._coroutine.throw
+                step: Callable[[Any], Any] = self._coroutine.throw
                 argument: Any = error
             else:
-                step = self._coroutine.send
-                argument = sent
+                step, argument = self._coroutine.send, sent
             try:
                 waiting_for = step(argument)
             except StopIteration as stop:

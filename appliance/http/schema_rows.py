@@ -56,11 +56,7 @@ def type_in_words(schema: Schema, components: Mapping[str, Schema]) -> str:
         return f"string ({schema['format']})"
     if kind == "array":
         return f"array of {type_in_words(schema.get('items') or {}, components)}"
-    if (
-        kind == "object"
-        and "properties" not in schema
-        and isinstance(schema.get("additionalProperties"), Mapping)
-    ):
+    if kind == "object" and "properties" not in schema and isinstance(schema.get("additionalProperties"), Mapping):
         return f"object of {type_in_words(schema['additionalProperties'], components)}"
     if isinstance(kind, list):
         return " or ".join(map(str, kind))
@@ -72,9 +68,7 @@ def bounds_in_words(schema: Schema) -> str:
     return ", ".join(words.format(schema[key]) for key, words in _BOUNDS if key in schema)
 
 
-def _rows(
-    place: str, schema: Schema, components: Mapping[str, Schema], inside: frozenset[str]
-) -> Iterator[Row]:
+def _rows(place: str, schema: Schema, components: Mapping[str, Schema], inside: frozenset[str]) -> Iterator[Row]:
     schema, name = _resolved(schema, components)
     if name in inside or place.count(".") >= _MAX_DEPTH:
         return

@@ -24,6 +24,7 @@ from appliance.http.request import Request
 from appliance.threads import Threads
 
 SWEEP = 1.0
+SETTLE = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Site(TwistedSite):
     renews the Date header. HTTP/2 stays off: it costs three times the CPU and cannot carry our WebSockets.
     """
 
-    protocol = Channel
-    requestFactory = Request
+    requestFactory: Any = Request
     _log = Logger()
 
     def __init__(
@@ -77,16 +77,16 @@ class Site(TwistedSite):
     def startFactory(self) -> None:
         """Begin to sweep. Twisted's own access log is not opened."""
         if not self._sweep.running:
-            self._sweep.start(SWEEP, now=False).addErrback(
+            _ = self._sweep.start(SWEEP, now=False).addErrback(
                 lambda failure: self._log.failure("the connection sweep stopped", failure=failure)
             )
 
     def stopFactory(self) -> None:
         """Nothing: channels outlive the port while they are drained; `drain` ends the sweep."""
 
-    def buildProtocol(self, addr: Any) -> Channel:
+    def buildProtocol(self, addr: Any) -> Any:
         """Make a channel for a new connection."""
-        channel = Channel()
+        channel: Any = Channel()
         channel.factory = self
         channel.site = self
         channel.timeOut = None
@@ -131,6 +131,7 @@ class Site(TwistedSite):
     async def drain(self, seconds: float) -> None:
         """Let requests in flight end, for at most `seconds`; then cut what is left."""
         self.draining = True
+        deadline = self.clock.seconds() + seconds
         for channel in list(self._channels):
             channel.drain()
         if self._channels:
@@ -139,9 +140,15 @@ class Site(TwistedSite):
             await self._drained
             if timeout.active():
                 timeout.cancel()
-        await self.background.stop()
+        await self._settle(deadline)
         if self._sweep.running:
             self._sweep.stop()
+
+    async def _settle(self, deadline: float) -> None:
+        """Give changes whose clients are gone, and the deletion of half-received files, until `deadline`."""
+        left = max(deadline - self.clock.seconds(), SETTLE)
+        await self.background.wait().addTimeout(left, self.clock, onTimeoutCancel=lambda result, _: None)
+        await self.background.stop()
 
     def _abort_all(self) -> None:
         for channel in list(self._channels):
@@ -151,4 +158,8 @@ class Site(TwistedSite):
         self.now = self.clock.seconds()
         self.static_headers = SECURITY_HEADERS + date_line(self.now)
         for channel in list(self._channels):
-            channel.check(self.now)
+            try:
+                channel.check(self.now)
+            except Exception:  # one connection's defect must not end the watch over all others
+                self._log.failure("a connection could not be checked and is cut")
+                channel.transport.abortConnection()

@@ -32,8 +32,8 @@ class Envelope(Protocol):
     def encode(self, value: object, call: Call) -> Reply | FileReply:
         """Wrap what a handler returned."""
 
-    def error(self, error: HttpError, call: Call) -> Reply:
-        """Wrap a refusal."""
+    def error(self, error: HttpError, call: Call | None) -> Reply:
+        """Wrap a refusal; without a call what could not be parsed as a request."""
 
 
 class AuditTrail(Protocol):
@@ -77,14 +77,14 @@ class Surface:
 
 
 class Surfaces:
-    """All surfaces; the longest prefix that fits owns a path, the web root (prefix "") what nobody else does."""
+    """All surfaces; the longest prefix that fits owns a path, the shortest (the web root's, "") what no other fits."""
 
     def __init__(self, surfaces: list[Surface]) -> None:
         self._surfaces = sorted(surfaces, key=lambda surface: -len(surface.prefix))
 
     def owner(self, path: str) -> Surface:
-        """Return the surface that answers for `path`. Raises LookupError where there is no web root."""
+        """Return the surface that answers for `path`."""
         for surface in self._surfaces:
             if surface.owns(path):
                 return surface
-        raise LookupError(path)
+        return self._surfaces[-1]

@@ -149,7 +149,8 @@ class FileSink:
     def _start_writing(self) -> None:
         block, self._pending, self._pending_size = self._pending, [], 0
         self._working = True
-        Deferred.fromCoroutine(self._threads.run(self._write_block, block)).addBoth(self._block_written)
+        writing = Deferred.fromCoroutine(self._threads.run(self._write_block, block))
+        _ = writing.addBoth(self._block_written)
 
     def _write_block(self, block: list[bytes]) -> None:
         for piece in block:

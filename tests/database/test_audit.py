@@ -14,10 +14,11 @@ from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import Clock
 
-from appliance.database import audit as module
-from appliance.database import schema
+from appliance.database import audit_rows, schema
 from appliance.database.audit import DETAILS_LIMIT, FIELD_LIMIT, GENESIS, AuditEntry, AuditLog, ChainBroken
+from appliance.database.audit_chain import row_hash
 from appliance.database.clock import timestamp
+from appliance.database.engine import make_engine
 from appliance.database.migrate import prepare
 from appliance.database.redaction import Redactor
 from appliance.secret import MASK, Secret
@@ -94,9 +95,7 @@ class RecordTests(AuditTestCase):
         await log.record(entry(details=big))
         large, first = await log.entries()
         assert first.action.startswith("\x00\\udcff'\"\n") and len(first.action) <= FIELD_LIMIT * 6
-        assert large.details == {
-            "omitted": f"<{len(json.dumps(big, separators=(',', ':')))} characters of details>"
-        }
+        assert large.details == {"omitted": f"<{len(json.dumps(big, separators=(',', ':')))} characters of details>"}
         assert len(json.dumps(first.details)) <= DETAILS_LIMIT
         assert await log.verify() == 2
 
@@ -195,7 +194,7 @@ class ChainTests(AuditTestCase):
         def rewrite(connection: Connection) -> None:
             row = connection.execute(text("SELECT * FROM audit WHERE id = 2")).one()._asdict()
             row["outcome"] = "forged"
-            row["hash"] = module._hash(row)
+            row["hash"] = row_hash(row)
             connection.execute(text("UPDATE audit SET outcome = :outcome, hash = :hash WHERE id = 2"), row)
 
         await self.forge()
@@ -268,9 +267,7 @@ class PruneTests(AuditTestCase):
 
     async def test_interrupted_prune_is_finished_by_the_next(self) -> None:
         log = await self.filled(10)
-        await self.database.run(
-            execute("INSERT INTO audit_anchor SELECT id, hash, 'then' FROM audit WHERE id = 4")
-        )
+        await self.database.run(execute("INSERT INTO audit_anchor SELECT id, hash, 'then' FROM audit WHERE id = 4"))
         assert await log.verify() == 6
         assert await log.prune(1000) == 4
         assert await self.ids() == [5, 6, 7, 8, 9, 10]
@@ -291,10 +288,22 @@ class PruneTests(AuditTestCase):
         await self.forge("DELETE FROM audit WHERE id = 7")
         assert (await self.fails(log.verify(), ChainBroken)).id == 7
 
+    async def test_is_due_when_the_oldest_row_may_go(self) -> None:
+        log = await self.made()
+        assert not log.is_due(0)
+        await log.record(entry())
+        self.clock.advance(DAY)
+        await log.record(entry())
+        assert not log.is_due(1) and log.is_due(0.9) and log.is_due(0)
+        assert await log.prune(0.9) == 1
+        assert not log.is_due(0.9)
+
     async def test_days_to_keep(self) -> None:
         log = await self.filled(2)
         for days in (-1, float("nan")):
             await self.fails(log.prune(days), ValueError)
+            with self.assertRaises(ValueError):
+                log.is_due(days)
         assert await log.prune(1e9) == 0
 
 
@@ -314,27 +323,24 @@ entries = st.builds(
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(entries, min_size=1, max_size=5), st.data())
-def test_any_entries_make_a_chain_and_any_forgery_breaks_it(
-    written: list[AuditEntry], data: st.DataObject
-) -> None:
+def test_any_entries_make_a_chain_and_any_forgery_breaks_it(written: list[AuditEntry], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "a.db"
-        engine = prepare(path)
+        prepare(path)
+        engine = make_engine(path)
         log = AuditLog(None, Clock())  # type: ignore[arg-type]
         with engine.begin() as connection:
             for one in written:
                 log.record_in(connection, one)
-            count, last, _ = module.verify_chunk(connection, 0, GENESIS)
+            count, last, _ = audit_rows.verify_chunk(connection, 0, GENESIS)
             assert count == last == len(written)
         victim = data.draw(st.integers(1, len(written)))
         column = data.draw(st.sampled_from(["surface", "action", "object", "details", "occurred_at", "hash"]))
         with closing(sqlite3.connect(path)) as owner, owner:
             owner.execute("DROP TRIGGER audit_no_update")
-            owner.execute(
-                f"UPDATE audit SET {column} = coalesce({column}, '') || 'x' WHERE id = ?", (victim,)
-            )
+            owner.execute(f"UPDATE audit SET {column} = coalesce({column}, '') || 'x' WHERE id = ?", (victim,))
         with engine.begin() as connection, pytest.raises(ChainBroken, match=f"at row {victim}$"):
-            module.verify_chunk(connection, 0, GENESIS)
+            audit_rows.verify_chunk(connection, 0, GENESIS)
 
 
 def test_timestamps_sort_as_time_does() -> None:

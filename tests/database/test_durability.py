@@ -70,9 +70,7 @@ reactor.run()
 def test_kill_loses_nothing_acknowledged(tmp_path: Path, promises: int) -> None:
     path = tmp_path / "appliance.db"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], env=environment, stdout=subprocess.PIPE
-    ) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], env=environment, stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         acknowledged = [writer.stdout.readline() for _ in range(promises)]
         writer.send_signal(signal.SIGKILL)

@@ -37,9 +37,7 @@ def test_names_that_mean_a_secret(name: str) -> None:
     assert redactor.redact({"a": [{name: HIDDEN}]}) == {"a": [{name: MASK}]}
 
 
-@pytest.mark.parametrize(
-    "name", ["name", "keyboard", "user", "hashed_by", "address", "status", "", "passive"]
-)
+@pytest.mark.parametrize("name", ["name", "keyboard", "user", "hashed_by", "address", "status", "", "passive"])
 def test_names_that_do_not(name: str) -> None:
     assert redactor.redact({name: "shown"}) == {name: "shown"}
 
@@ -139,9 +137,7 @@ secret_names = st.sampled_from(
 )
 hidden = st.one_of(st.just(HIDDEN), st.lists(st.just(HIDDEN)), st.fixed_dictionaries({"x": st.just(HIDDEN)}))
 trees = st.recursive(
-    st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just(Secret(HIDDEN)), st.binary()
-    ),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just(Secret(HIDDEN)), st.binary()),
     lambda inner: st.one_of(
         st.lists(inner),
         st.tuples(inner, inner),

@@ -34,9 +34,7 @@ def add(nonce: str) -> Callable[[Connection], str]:
 
 
 def names(connection: Connection) -> list[str]:
-    return [
-        str(name) for name in connection.execute(text("SELECT nonce FROM nonces ORDER BY nonce")).scalars()
-    ]
+    return [str(name) for name in connection.execute(text("SELECT nonce FROM nonces ORDER BY nonce")).scalars()]
 
 
 class RunTests(DatabaseTestCase):

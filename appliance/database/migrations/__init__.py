@@ -1,5 +1,5 @@
 """
-Alembic's environment. It runs in a child process, see `appliance.database.migrate`.
+Alembic's environment. It runs in a child process, see `appliance.database.upgrade`.
 
 A new revision is a file `versions/NNNN_name.py` with `revision`, `down_revision` and `upgrade()`. It
 describes its own steps and never imports `schema`, which goes on changing. Tables lose their triggers in a

@@ -1,0 +1,30 @@
+"""What waits for the database thread."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+Work = Callable[["Connection"], Any]
+
+
+class Call:
+    """A function that waits for its turn, then its outcome."""
+
+    __slots__ = ("_work", "deferred", "outcome")
+
+    def __init__(self, work: Work) -> None:
+        self._work: Work | None = work
+        self.deferred: Deferred[Any] = Deferred(self._cancel)
+        self.outcome: Any = None
+
+    def begin(self) -> Work | None:
+        """The function, once; None when its caller has left."""
+        work, self._work = self._work, None
+        return work
+
+    def _cancel(self, deferred: Deferred[Any]) -> None:
+        self._work = None
