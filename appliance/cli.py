@@ -83,12 +83,18 @@ def run(config: str | None, state: str | None, https: str | None, first_run: boo
 @main.command("check-config")
 @click.option("--config", "-c", metavar="FILE", help=_CONFIG_HELP)
 @click.option("--explain", is_flag=True, help="List every key with its default and meaning instead.")
-def check_config(config: str | None, explain: bool) -> None:
+@click.option("--markdown", is_flag=True, help="With --explain: as the table of a Markdown document.")
+def check_config(config: str | None, explain: bool, markdown: bool) -> None:
     """Check the settings file and the files it names; exit code 1 and one line where something is wrong."""
     from appliance import settings
     from appliance.admin.optional import features
     from appliance.settings_errors import keys
 
+    if explain and markdown:
+        click.echo("| key | default | meaning |\n|---|---|---|")
+        for key in keys(settings.Settings):
+            click.echo(f"| `[{key.section}] {key.name}` | {key.default} | {key.description} |")
+        return
     if explain:
         section = ""
         for key in keys(settings.Settings):

@@ -162,7 +162,7 @@ class Admin(Section, frozen=True, kw_only=True):
         _key("Optional endpoints to serve: settings, certs, license, storage, backup.", default="all"),
     ] = None
     first_run: FirstRun = FirstRun()
-    token_in_query: Annotated[bool, _key("Accept ?token= and ?hash= beside the Authorization header.")] = True
+    token_in_query: Annotated[bool, _key("Accept ?token= in the query; ?hash= and the Authorization header always count.")] = True
     legacy_config: Annotated[
         Path,
         _key("JSON file that, where it exists, decides the optional endpoints and the first-run words."),

@@ -1,0 +1,68 @@
+"""What the README promises holds when it is pasted."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from appliance.cli import main
+from tests.support.server import ROOT, running
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block_after(heading: str) -> str:
+    """The first shell block below a heading."""
+    found = re.search(r"```sh\n(.*?)```", README[README.index(f"\n## {heading}\n") :], re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_settings_table_is_the_one_the_program_prints() -> None:
+    printed = CliRunner().invoke(main, ["check-config", "--explain", "--markdown"])
+    assert printed.exit_code == 0
+    assert printed.output in README
+
+
+def test_commands_are_one_line_each() -> None:
+    assert block_after("Run it").count("\n") == 1
+    assert block_after("Test it").count("\n") == 1
+
+
+def test_the_tour_works_when_pasted(tmp_path: Path) -> None:
+    """In a fresh folder, against a server in its first run; `appliance` as it would lie in the virtual environment."""
+    commands = tmp_path / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    program = commands / "appliance"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m appliance.cli "$@"\n')
+    program.chmod(0o755)
+    with running(tmp_path / "server", "", "--first-run", token=None) as server:
+        finished = subprocess.run(
+            ["bash", "-eu", "-o", "pipefail", "-c", block_after("A tour with curl")],
+            cwd=tmp_path,
+            env={**os.environ, "STATE": str(server.state), "HOST": f"127.0.0.1:{server.port}"},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+    shown = finished.stdout
+    assert finished.returncode == 0, shown + finished.stderr
+    assert "403" not in shown
+    assert "Error-Message" not in shown
+    for expected in (
+        '{"version":"1.0.0"}',
+        '{"version":"1.1.0"}',
+        '"mode":"static"',
+        '"status":"success","percentage":100',
+        '"app":"enterprise"',
+        '"filesize":',
+        "etc/network.json",
+        "debug.key.enc",
+    ):
+        assert expected in shown, (expected, shown)
+    assert shown.count('"status":"success"') == 3  # update, certificate, backup
+    assert (server.admin / "staged").is_dir()
