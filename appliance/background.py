@@ -1,9 +1,11 @@
 """The owner of work nobody waits for: logs its failures, and ends it at shutdown."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,6 +25,22 @@ class Background:
             coroutine.close()
             return
         self.own(name, Deferred.fromCoroutine(_without_result(coroutine)))
+
+    def repeat(
+        self,
+        name: str,
+        clock: IReactorTime,
+        work: Callable[[], Coroutine[Any, Any, object]],
+        *,
+        delay: float,
+        interval: float,
+    ) -> None:
+        """
+        Run `work()` after `delay` seconds, and again `interval` seconds after each time it has ended.
+
+        A failure is logged under `name`, and the next time comes as if there had been none.
+        """
+        self.spawn(name, self._repeat(name, clock, work, delay, interval))
 
     def own(self, name: str, task: Deferred[None]) -> None:
         """Look after a Deferred that has been started elsewhere."""
@@ -54,6 +72,24 @@ class Background:
         for task in list(self._running):
             task.cancel()
         return done
+
+    async def _repeat(
+        self,
+        name: str,
+        clock: IReactorTime,
+        work: Callable[[], Coroutine[Any, Any, object]],
+        delay: float,
+        interval: float,
+    ) -> None:
+        await deferLater(clock, delay)
+        while True:
+            try:
+                await work()
+            except Exception:
+                if self._stopping:
+                    raise
+                self._log.failure("background work {name} failed, it is tried again later", name=name)
+            await deferLater(clock, interval)
 
     def _report(self, failure: Failure, name: str) -> None:
         if failure.check(CancelledError) is None:

@@ -7,16 +7,15 @@ import gc
 import os
 import signal
 import socket
-import sqlite3
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,7 +25,6 @@ from appliance.admin.optional import features
 from appliance.admin.surface import Admin, Foundations
 from appliance.background import Background
 from appliance.database.audit import AuditLog
-from appliance.database.errors import DatabaseError
 from appliance.database.nonces import Nonces
 from appliance.database.thread import Database
 from appliance.http import docs, web_root
@@ -179,18 +177,13 @@ class Appliance(Service):
         gc.freeze()
         self._announce(first_token)
         self._notifier.ready("serving")
-        self._background.spawn("pruning of the audit log", self._prune_daily())
-
-    async def _prune_daily(self) -> None:
-        keep_days = self._settings.audit.keep_days
-        await deferLater(self._reactor, PRUNE_DELAY)
-        while True:
-            try:
-                if await self._threads.run(self._audit_log.is_due, keep_days):
-                    await self._audit_log.prune(keep_days)
-            except (DatabaseError, sqlite3.Error):
-                self._log.failure("The audit log could not be pruned; the next try is in a day")
-            await deferLater(self._reactor, PRUNE_INTERVAL)
+        self._background.repeat(
+            "pruning of the audit log",
+            self._reactor,
+            partial(self._audit_log.prune, settings.audit.keep_days),
+            delay=PRUNE_DELAY,
+            interval=PRUNE_INTERVAL,
+        )
 
     async def _listen(self) -> None:
         server = self._settings.server

@@ -101,7 +101,7 @@ def test_the_wheel_holds_the_package_the_plugin_and_the_data(wheel: Path) -> Non
     assert package <= names
     assert data <= names
     assert "appliance/py.typed" in names
-    assert "appliance/database/migrations/env.py" in names
+    assert {"appliance/database/schema.sql", "appliance/database/migrations/env.py"} <= names
     assert [name for name in names if name.startswith("twisted/")] == ["twisted/plugins/appliance_plugin.py"]
     extra = names - package - data
     assert {name.split("/")[0] for name in extra} == {

@@ -11,7 +11,7 @@ from appliance.admin.tokens import TokenKey, TokenStore
 from appliance.database.nonces import Nonces
 from appliance.http.address import address_group
 from appliance.http.call import Call
-from appliance.http.endpoints import Endpoint
+from appliance.http.endpoints import Endpoint, FormBody
 from appliance.http.errors import HttpError, forbidden
 from appliance.identity import hmac_header
 from appliance.identity.backoff import Backoff
@@ -63,7 +63,7 @@ class AdminAuthenticator:
         if header is not None:
             return await self._by_header(call, token, header, setup)
         if given_hash is None and given_token is None:
-            if endpoint is not None and endpoint.body is not None:
+            if endpoint is not None and isinstance(endpoint.body, FormBody):
                 return None
             raise await self._refuse(call, setup)
         return await self._judge(call, token, given_hash, given_token if self._token_in_query else None, setup)

@@ -106,6 +106,7 @@ class Backups:
 
     async def _restore_ended(self, job: Job) -> None:
         """Whatever stopped it half-way: put back, or complete, what its journal says."""
+        await self._threads.run(self._directory.clear_uploads, (ARCHIVE,))
         if job.result is None or not job.result.succeeded:
             await self._scripts.recover(self._root, self.log)
 

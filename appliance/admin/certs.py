@@ -69,6 +69,7 @@ class Certificates:
     async def _ended(self, job: Job) -> None:
         """Serve what the script accepted; after a crash in between this runs again and does the same."""
         result = job.result or JobResult(interrupted=True)
+        await self._threads.run(self._directory.clear_uploads, _NAMES)
         if result.succeeded:
             try:
                 await self._store.install(await self._threads.run(self._accepted))

@@ -1,6 +1,7 @@
 """The admin directory `A`: where scripts, vendors and we leave files for one another."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,11 @@ class AdminDirectory:
         """The hand-over folder: a vendor's `A/home/sftp/uploads` where that exists, else `A/uploads`."""
         legacy = self.root / "home" / "sftp" / "uploads"
         return legacy if legacy.is_dir() else self.root / "uploads"
+
+    def clear_uploads(self, names: Iterable[str]) -> None:
+        """Remove files from the hand-over folder that no script has taken: they may hold secrets. Blocking."""
+        for name in names:
+            (self.uploads / name).unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """Make what is missing, never overwriting. Blocking; raises OSError.

@@ -25,6 +25,7 @@ RULES = {
     "dns2": Rule(_ADDRESS, _ADDRESS, 3, 45),
     "ntpserver": Rule("alphanumeric and .-:", _NAME + ".-:", 3, 255),
 }
+FILES = ("app.json", "network.json", "network.conf")
 _STATIC = ("ip_address", "netmask", "gateway")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")

@@ -34,6 +34,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "port": Rule("0-9", "0-9", 1, 5),
     },
 }
+FILES = ("storage.json", "storage.conf")
 SECRET_OPTIONS = frozenset({"password"})
 _MASK = "********"
 

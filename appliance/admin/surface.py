@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from appliance.admin import network, storage
 from appliance.admin.accepted import AcceptedSettings
 from appliance.admin.audit import AdminAudit
 from appliance.admin.authenticator import SURFACE, AdminAuthenticator
@@ -20,12 +21,14 @@ from appliance.admin.endpoints_optional import (
     SettingsEndpoints,
     StorageEndpoints,
 )
+from appliance.admin.endpoints_resumable import ResumableUpdateEndpoints
 from appliance.admin.endpoints_setup import SetupEndpoints
 from appliance.admin.endpoints_update import SupportEndpoints, UpdateEndpoints
 from appliance.admin.envelope import AdminEnvelope
 from appliance.admin.license import Licenses
 from appliance.admin.optional import Features
 from appliance.admin.power import Power
+from appliance.admin.resumable import ResumableUploads
 from appliance.admin.scripts import Scripts
 from appliance.admin.tokens import TokenStore
 from appliance.admin.update import Updates
@@ -44,8 +47,6 @@ from appliance.process.run import ProcessRunner
 from appliance.secret import Secret
 from appliance.settings import Settings
 from appliance.threads import Threads
-
-_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Admin:
                 token_in_query=settings.admin.token_in_query,
             ),
             audit=audit,
-            uploads=UploadPolicy(self._directory.uploads, settings.admin.upload_limit_mb * _MIB),
+            uploads=UploadPolicy(self._directory.uploads, settings.upload_limit),
         )
 
     def first_run(self) -> bool | None:
@@ -125,18 +126,20 @@ class Admin:
         certificates = Certificates(
             directory, scripts, jobs, foundations.certificates, threads, foundations.background
         )
+        updates = Updates(directory, scripts, jobs, threads)
         optional = {
-            "settings": SettingsEndpoints(accepted, HandOver("settings", directory, scripts, jobs, threads)),
+            "settings": SettingsEndpoints(accepted, HandOver("settings", network.FILES, directory, scripts, jobs, threads)),
             "certs": CertsEndpoints(certificates),
             "license": LicenseEndpoints(Licenses(directory, scripts, threads)),
             "storage": StorageEndpoints(
-                accepted, HandOver("storage", directory, scripts, jobs, threads), self._features.storage_types
+                accepted, HandOver("storage", storage.FILES, directory, scripts, jobs, threads), self._features.storage_types
             ),
             "backup": BackupEndpoints(backups),
         }
         groups: list[object] = [
             SetupEndpoints(directory, self._tokens, scripts, audit, threads),
-            UpdateEndpoints(Updates(directory, scripts, jobs, threads)),
+            UpdateEndpoints(updates),
+            ResumableUpdateEndpoints(ResumableUploads(directory), updates, threads, settings.upload_limit),
             SupportEndpoints(directory, scripts),
             RebootEndpoints(Power(settings, scripts, backups, threads, foundations.background)),
             *(group for name, group in optional.items() if name in self._features.endpoints),

@@ -1,6 +1,6 @@
 """Work in the background that has no status of its own to show: network settings and storage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from appliance.admin.directory import AdminDirectory
 from appliance.admin.scripts import Scripts
@@ -14,9 +14,17 @@ class HandOver:
     """Writes files into the hand-over folder and runs a script over them, one at a time of each kind."""
 
     def __init__(
-        self, kind: str, directory: AdminDirectory, scripts: Scripts, jobs: Jobs, threads: Threads
+        self,
+        kind: str,
+        names: Sequence[str],
+        directory: AdminDirectory,
+        scripts: Scripts,
+        jobs: Jobs,
+        threads: Threads,
     ) -> None:
+        """`names` are those of all files that this kind of work hands over."""
         self._kind = kind
+        self._names = tuple(names)
         self._directory = directory
         self._scripts = scripts
         self._jobs = jobs
@@ -35,5 +43,6 @@ class HandOver:
 
     async def _ended(self, job: Job) -> None:
         """The script has logged how it went; what it left half-done when it was killed is put right."""
+        await self._threads.run(self._directory.clear_uploads, self._names)
         if job.result is None or not job.result.succeeded:
             await self._scripts.recover(self._directory.root, self._directory.log / f"{self._kind}.log")

@@ -1,17 +1,16 @@
 """One transaction for many functions: each in a savepoint of its own, one commit for all."""
 
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, MappingResult, Result, ScalarResult
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from appliance.database.call import Call, Work
-from appliance.database.engine import driver, make_engine
 from appliance.database.errors import DatabaseError, TransactionLost
-from appliance.database.file import explain
+from appliance.database.file import connect, explain
 
 
 class Batches:
@@ -20,14 +19,16 @@ class Batches:
 
     The outcome of every call that was begun is its result or a `Failure`; it is known when the batch is over,
     and a result stands only when the commit is on the disk. `commits` counts the batches that got there.
+
+    BEGIN is IMMEDIATE: a deferred one that becomes a writer fails without waiting when another process has
+    written (SQLITE_BUSY_SNAPSHOT in SQLite's list of result codes).
     """
 
     _log = Logger()
 
     def __init__(self, path: Path) -> None:
-        self._engine = make_engine(path)
         self._path = path
-        self._connection: Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self.commits = 0
 
     def run(self, calls: Iterable[Call]) -> list[Call]:
@@ -39,8 +40,8 @@ class Batches:
         """
         begun: list[Call] = []
         try:
-            connection = self._connection = self._connection or self._engine.connect()
-            transaction = connection.begin()
+            connection = self._connection = self._connection or connect(self._path)
+            connection.execute("BEGIN IMMEDIATE")
         except BaseException as error:
             begun = [call for call in calls if call.begin() is not None]
             self._fail(begun, error)
@@ -51,12 +52,12 @@ class Batches:
                     continue
                 begun.append(call)
                 call.outcome = self._run_one(connection, work)
-                if not (transaction.is_active and driver(connection).in_transaction):
+                if not connection.in_transaction:
                     raise TransactionLost(
                         "the transaction ended before its commit: SQLite gave it up after an error,"
                         " or a function committed or rolled back"
                     )
-            transaction.commit()
+            _commit(connection)
             self.commits += 1
         except BaseException as error:
             self._fail(begun, error)
@@ -67,22 +68,17 @@ class Batches:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-        self._engine.dispose()
 
-    def _run_one(self, connection: Connection, work: Work) -> Any:
-        execute = driver(connection).execute
+    def _run_one(self, connection: sqlite3.Connection, work: Work) -> Any:
+        execute = connection.execute
         try:
             execute("SAVEPOINT call")
             result = work(connection)
-            if isinstance(result, (Result, ScalarResult, MappingResult)):
+            if isinstance(result, sqlite3.Cursor):
                 raise DatabaseError("a function returned a cursor: it must fetch its rows itself")
-            if connection.in_nested_transaction():
-                raise DatabaseError("a function left a savepoint of its own open")
             execute("RELEASE call")
         except BaseException as error:
-            if (left := connection.get_nested_transaction()) is not None:
-                left.close()
-            if driver(connection).in_transaction:
+            if connection.in_transaction:
                 execute("ROLLBACK TO call")
                 execute("RELEASE call")
             return Failure(explain(error, self._path))
@@ -94,11 +90,14 @@ class Batches:
         for call in calls:
             if not isinstance(call.outcome, Failure):
                 call.outcome = Failure(explained)
-        connection, self._connection = self._connection, None
-        if connection is None or connection.closed:
-            return
         try:
-            connection.invalidate()
-            connection.close()
+            self.close()
         except Exception:
             self._log.failure("the connection to {path} could not be closed", path=str(self._path))
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.IntegrityError as error:  # of a constraint that is checked at the commit
+        raise TransactionLost(f"the commit was refused: {error}") from error

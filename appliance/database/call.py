@@ -1,14 +1,12 @@
 """What waits for the database thread."""
 
+import sqlite3
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-Work = Callable[["Connection"], Any]
+Work = Callable[[sqlite3.Connection], Any]
 
 
 class Call:

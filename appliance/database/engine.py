@@ -1,7 +1,6 @@
-"""The SQLAlchemy engine for the file."""
+"""The SQLAlchemy engine for the file, for programs that run on their own: migrations."""
 
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
@@ -10,7 +9,7 @@ from appliance.database.file import connect
 
 def make_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
     """
-    An engine over connections of `file.connect`, which begin only when SQLAlchemy says so.
+    An engine over connections of `file.connect`, which begin when SQLAlchemy says so.
 
     BEGIN is IMMEDIATE: a deferred one that becomes a writer fails without waiting when another process has
     written (SQLITE_BUSY_SNAPSHOT in SQLite's list of result codes).
@@ -19,7 +18,7 @@ def make_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
         "sqlite+pysqlite://",
         creator=lambda: connect(path, foreign_keys=foreign_keys),
         poolclass=NullPool,
-        hide_parameters=True,  # error texts go to logs, and values may be secrets
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "begin")
@@ -27,8 +26,3 @@ def make_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
-
-
-def driver(connection: Connection) -> Any:
-    """The driver's connection. Savepoints set on it cost 2 µs where SQLAlchemy's own cost 50 µs."""
-    return connection.connection.dbapi_connection

@@ -1,7 +1,7 @@
 """
 The file of the database and connections to it, by the standard library's `sqlite3` alone.
 
-Opening a database needs no more than this, which is why SQLAlchemy is not imported here: see `lazy`.
+Opening a database needs no more than this, which is why SQLAlchemy is not imported here: see `core`.
 """
 
 import os
@@ -10,10 +10,13 @@ import sqlite3
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from appliance.database.errors import DatabaseBusy, DatabaseCorrupt, DatabaseError, DatabaseUnavailable
 from appliance.files import fsync_directory
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for another process that holds the write lock."""
@@ -61,6 +64,11 @@ def connect(path: Path, *, foreign_keys: bool = True) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def driver(connection: "Connection") -> sqlite3.Connection:
+    """The connection of the driver that one of SQLAlchemy stands on."""
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
 
 
 def make_private(path: Path) -> None:

@@ -3,7 +3,7 @@ Brings the file to the schema of this version.
 
 A new file gets the tables at once, one that is up to date is left alone, and only an older one needs
 Alembic: it is copied first and migrated by a child process (`python -m appliance.database.upgrade PATH`),
-since Alembic would stay in the server's memory. What is left here does without SQLAlchemy, see `lazy`.
+since Alembic would stay in the server's memory. What is left here does without SQLAlchemy, see `core`.
 """
 
 import os

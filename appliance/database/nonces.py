@@ -1,17 +1,11 @@
 """Remembers what may be used once: nonces of signed requests, one-time codes."""
 
 import math
-from functools import partial
-from typing import TYPE_CHECKING, Final
+import sqlite3
+from typing import Final
 
 from appliance.database.clock import Clock
-from appliance.database.lazy import LazyModule
 from appliance.database.thread import Database
-
-if TYPE_CHECKING:
-    from appliance.database import nonce_rows
-else:
-    nonce_rows = LazyModule("appliance.database.nonce_rows")
 
 LENGTH_LIMIT: Final = 256
 SWEEP_LIMIT: Final = 100
@@ -37,12 +31,24 @@ class Nonces:
                 raise ValueError(f"a nonce and its scope have 1 to {LENGTH_LIMIT} characters")
             text.encode()
         now = self._clock.seconds()
-        work = partial(
-            nonce_rows.take,
-            scope=scope,
-            nonce=nonce,
-            until=math.ceil(now + lifetime_seconds),
-            now=math.floor(now),
-            sweep=SWEEP_LIMIT,
-        )
-        return await self._database.run(work)
+        row = {
+            "scope": scope,
+            "nonce": nonce,
+            "until": math.ceil(now + lifetime_seconds),
+            "now": math.floor(now),
+        }
+
+        def take(connection: sqlite3.Connection) -> bool:
+            connection.execute(_SWEEP, (row["now"], SWEEP_LIMIT))
+            return connection.execute(_TAKE, row).rowcount == 1
+
+        return await self._database.run_on_driver(take)
+
+
+_SWEEP = """
+    DELETE FROM nonces WHERE (scope, nonce) IN (
+        SELECT scope, nonce FROM nonces WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"""
+# The row of an expired nonce that no sweep has met yet is as good as none.
+_TAKE = """
+    INSERT INTO nonces (scope, nonce, expires_at) VALUES (:scope, :nonce, :until)
+    ON CONFLICT (scope, nonce) DO UPDATE SET expires_at = excluded.expires_at WHERE expires_at <= :now"""

@@ -9,6 +9,7 @@ returns plain values and neither commits nor rolls back. Its result is given out
 
 import enum
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,18 +20,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from appliance.database.batch import Batches
 from appliance.database.call import Call
-from appliance.database.errors import DatabaseBusy, DatabaseClosed, DatabaseError, DatabaseUnavailable
+from appliance.database.errors import DatabaseBusy, DatabaseClosed, DatabaseError
 from appliance.database.file import locate
-from appliance.database.lazy import LazyModule
 from appliance.database.migrate import HISTORY, History, prepare
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from appliance.database import batch
-else:
-    batch = LazyModule("appliance.database.batch")
+    from appliance.database.core import Core
 
 T = TypeVar("T")
 
@@ -79,12 +78,13 @@ class Database:
         self._state = _State.NEW
         self._thread: threading.Thread | None = None
         self._closers: list[Deferred[None]] = []
-        self._batches: batch.Batches | None = None
+        self._batches = Batches(self.path)
+        self._core: Core | None = None
 
     @property
     def commits(self) -> int:
         """How many batches were committed since the database was opened."""
-        return self._batches.commits if self._batches else 0
+        return self._batches.commits
 
     async def open(self) -> None:
         """
@@ -108,8 +108,16 @@ class Database:
         Raises what `work` raises, with nothing of it stored and the others of its batch untouched. Raises
         `DatabaseBusy` at once when too many wait, `DatabaseClosed` when the database is not open, and
         `DatabaseUnavailable`, `DatabaseCorrupt` or `TransactionLost` when the batch cannot be committed.
-        The first call takes a fifth of a second longer, see `lazy`.
+        The first call takes a fifth of a second longer, see `core`.
         Cancelling drops a function that has not begun; one that has begun is stored nevertheless.
+        """
+        return await self.run_on_driver(lambda connection: self._run_core(connection, work))
+
+    async def run_on_driver(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Like `run`, with the connection of the driver: for what must work without SQLAlchemy, see `core`.
+
+        Here, too, the function neither commits nor rolls back, and returns plain values.
         """
         if self._state is not _State.OPEN:
             raise DatabaseClosed(f"database {self.path} is {self._state.value}")
@@ -166,20 +174,21 @@ class Database:
         else:
             self._reactor.callFromThread(self._opened, opened, None)
             while (call := self._queue.get()) is not None:
-                self._reactor.callFromThread(self._answer, self._run(self._batch(call)))
+                self._reactor.callFromThread(self._answer, self._batches.run(self._batch(call)))
             try:
-                if self._batches is not None:
-                    self._batches.close()
+                if self._core is not None:
+                    self._core.close()
+                self._batches.close()
             except BaseException:
                 failure = Failure()
         self._reactor.callFromThread(self._ended, failure)
 
-    def _run(self, calls: Iterator[Call]) -> list[Call]:
-        try:
-            batches = self._batches = self._batches or batch.Batches(self.path)
-        except BaseException as error:
-            return _refuse(calls, error)
-        return batches.run(calls)
+    def _run_core(self, connection: sqlite3.Connection, work: "Callable[[Connection], T]") -> T:
+        if self._core is None:
+            from appliance.database.core import Core
+
+            self._core = Core()
+        return self._core.run(connection, work)
 
     def _batch(self, first: Call) -> Iterator[Call]:
         """Calls in order of arrival, until there is none or the batch is large or old enough."""
@@ -196,13 +205,3 @@ class Database:
                 self._queue.put(None)
                 return
             yield call
-
-
-def _refuse(calls: Iterator[Call], error: BaseException) -> list[Call]:
-    """Fail calls for which SQLAlchemy cannot be loaded, such as for want of memory; the next ones try again."""
-    refused = [call for call in calls if call.begin() is not None]
-    unavailable = DatabaseUnavailable(f"what the database needs cannot be loaded: {error!r}")
-    unavailable.__cause__ = error
-    for call in refused:
-        call.outcome = Failure(unavailable)
-    return refused

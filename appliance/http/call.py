@@ -12,6 +12,7 @@ from appliance.identity.caller import Caller
 if TYPE_CHECKING:
     from appliance.http.endpoints import Endpoint
     from appliance.http.surface import Surface
+    from appliance.http.uploads import AppendTo
 
 MAX_QUERY_PARAMETERS = 100
 
@@ -29,6 +30,7 @@ class Call:
     __slots__ = (
         "_arguments",
         "address",
+        "append_to",
         "audit_details",
         "audit_object",
         "body_digest",
@@ -65,6 +67,7 @@ class Call:
         self.endpoint: Endpoint | None = None
         self.parameters: Mapping[str, str] = {}
         self.caller: Caller | None = None
+        self.append_to: AppendTo | None = None
         self.audit_object: str | None = None
         self.audit_details: dict[str, object] = {}
         self._arguments: dict[str, list[str]] | None = None

@@ -49,7 +49,14 @@ class FormBody:
     needs: tuple[str, ...] = ()
 
 
-Body = JsonBody | FormBody
+@dataclass(frozen=True, slots=True)
+class AppendedBody:
+    """A body of any bytes that is appended to the file the guard has put into `Call.append_to`."""
+
+    media_types: tuple[str, ...]
+
+
+Body = JsonBody | FormBody | AppendedBody
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,12 +93,12 @@ class MultipartForm:
 
     async def finish(self) -> object:
         """Return the form once all its files are on disk."""
+        if self._authorise is not None:
+            await self._authorise(self._texts())
         try:
             self._parser.close()
         except MultipartError as error:
             raise _malformed(error) from None
-        if self._authorise is not None:
-            await self._authorise(self._texts())
         values = dict(self._values)
         for name, sink in self._sinks.items():
             values[name] = self._values[name] = await sink.finish()

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.http.endpoints import Endpoint, FormBody, JsonBody
+from appliance.http.endpoints import AppendedBody, Body, Endpoint, FormBody, JsonBody
 from appliance.http.errors import reason
 from appliance.http.multipart_form import holds
 from appliance.http.uploads import Part, Upload
@@ -208,7 +208,10 @@ class _Operations:
             parameters.append(parameter if meaning is None else {**parameter, "description": meaning})
         return parameters
 
-    def _request_body(self, endpoint: Endpoint, body: JsonBody | FormBody) -> dict[str, Any]:
+    def _request_body(self, endpoint: Endpoint, body: Body) -> dict[str, Any]:
+        if isinstance(body, AppendedBody):
+            schema = {"type": "string", "format": "binary"}
+            return {"required": False, "content": {name: {"schema": schema} for name in body.media_types}}
         if isinstance(body, JsonBody):
             schema = self._schemas.of(body.type)
             return {"required": body.required, "content": {"application/json": {"schema": schema}}}

@@ -14,11 +14,11 @@ from appliance.http.bodies import (
     urlencoded_receiver,
 )
 from appliance.http.call import Call
-from appliance.http.endpoints import Body, FormBody, JsonBody
+from appliance.http.endpoints import AppendedBody, Body, FormBody, JsonBody
 from appliance.http.errors import HttpError
 from appliance.http.multipart_form import PART_LIMIT, MultipartForm, holds
 from appliance.http.surface import UploadPolicy
-from appliance.http.uploads import Flow, Part, Upload
+from appliance.http.uploads import AppendedFile, FileSink, Flow, Part, Upload
 from appliance.threads import Threads
 
 
@@ -37,6 +37,8 @@ class Receivers:
         if isinstance(body, JsonBody):
             return json_receiver(body, call)
         media_type, _ = content_type(call)
+        if isinstance(body, AppendedBody):
+            return self._appended(call, body, uploads, flow)
         if media_type == "multipart/form-data":
             return self._multipart(call, body, uploads, authorise, flow)
         if authorise is None and media_type == "application/json" and body.json_part is not None:
@@ -53,6 +55,16 @@ class Receivers:
         files = any(holds(field.type, Upload) for field in msgspec.structs.fields(body.type))
         limit = uploads.limit if files else body.limit
         return MultipartForm(body, call, authorise, self._threads, flow, uploads.folder, limit)
+
+
+    def _appended(self, call: Call, body: AppendedBody, uploads: UploadPolicy | None, flow: Flow) -> AppendedFile:
+        if uploads is None or call.append_to is None:
+            raise LookupError("a body is appended where its endpoint's guard names a file of the upload policy")
+        if call.length != 0 and content_type(call)[0] not in body.media_types:
+            raise HttpError(415, f"Unsupported media type. Expected {' or '.join(body.media_types)}")
+        check_length(call, uploads.limit - call.append_to.offset)
+        sink = FileSink(self._threads, flow, uploads.folder, None, call.length, uploads.limit, call.append_to)
+        return AppendedFile(sink)
 
 
 def _json_part(call: Call, body: FormBody, name: str) -> CollectedBody:

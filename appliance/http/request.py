@@ -16,7 +16,7 @@ from appliance.http.address import host_is_valid
 from appliance.http.bodies import Receiver
 from appliance.http.call import Call
 from appliance.http.downloads import FileSender, open_file
-from appliance.http.errors import bad_request
+from appliance.http.errors import HttpError, bad_request
 from appliance.http.headers import API_CSP, header_line, header_lines, status_line
 from appliance.http.replies import FileReply, Reply
 from appliance.http.run_now import run_now
@@ -194,7 +194,7 @@ class Request(http.Request):
         if self._body_complete:
             self._refusal = failure.value
         else:
-            self.refuse(failure.value)
+            self.refuse(failure.value or CancelledError())
         self._tell_released()
 
     def _tell_released(self) -> None:
@@ -240,7 +240,10 @@ class Request(http.Request):
             else:
                 self._send(reply)
         except CancelledError:
-            self._done(CLIENT_CLOSED_REQUEST, 0)
+            self._break_off(HttpError(503, "The server is stopping"))
+        except Exception:
+            self._log.failure("request {request} broke off", request=self.call.id if self.call is not None else "")
+            self._break_off(HttpError(500))
         finally:
             if self._receiver is not None:
                 receiver, self._receiver = self._receiver, None
@@ -270,6 +273,21 @@ class Request(http.Request):
             raise
         except Exception as error:
             return dispatcher.refusal(call, error)
+
+    def _break_off(self, error: HttpError) -> None:
+        """End a request whose answer did not come about: cut off what was begun, say so where nothing was."""
+        if self._disconnected or self.finished or self.call is None:
+            self._done(CLIENT_CLOSED_REQUEST, 0)
+        elif self.startedWriting:
+            self._abort()
+            self._done(error.status, 0)
+        else:
+            self._send(self.site.dispatcher.refusal(self.call, error))
+
+    def _abort(self) -> None:
+        """Cut the connection, so that the client sees that its answer is not whole."""
+        self.channel.persistent = False
+        self.channel.transport.abortConnection()
 
     def _send(self, reply: Reply) -> None:
         body = b"" if self._head_only or reply.status in _BODILESS else reply.body
@@ -313,8 +331,7 @@ class Request(http.Request):
         finally:
             await self.site.threads.run(file.close)
         if sent != size and not self._head_only and not self._disconnected:
-            self.channel.persistent = False
-            self.channel.transport.abortConnection()
+            self._abort()
         self._done(reply.status, sent)
 
     def _done(self, status: int, sent: int) -> None:
@@ -339,6 +356,7 @@ class Request(http.Request):
         if task is not None and (not self._body_complete or endpoint is None or endpoint.cancellable):
             task.cancel()
         elif task is None and self._receiver is not None:
+            self._feed_pieces()  # a body that is appended to a file keeps what came
             receiver, self._receiver = self._receiver, None
             self.site.background.spawn("dropped body", receiver.discard())
         if self.call is not None and not self.finished and task is None:

@@ -1,11 +1,12 @@
 """Uploaded files: written and hashed in a thread while they arrive, with back-pressure on the sender."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -73,24 +74,39 @@ def sweep(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+class AppendTo(NamedTuple):
+    """A file that a body is appended to, and the size in bytes it must have for that."""
+
+    path: Path
+    offset: int
+
+
 class FileSink:
     """Takes one file's bytes as they come and hands them in blocks to a thread that hashes and writes them.
 
     `expected` is what the client announced (None for chunked bodies); room for it is asked for at the start. No
     fsync: an uploaded file is a parcel for a script, worth nothing once the machine has lost power under it.
-    Raises 413 beyond `limit` bytes and 507 where the disk has no room.
+    With `append_to` the bytes go to the end of that file, and what came stays when the request is aborted.
+    Raises 409 where another request appends to it,
+    413 beyond `limit` bytes and 507 where the disk has no room.
     """
 
     _log = Logger()
 
     def __init__(
-        self, threads: Threads, flow: Flow, folder: Path, filename: str | None, expected: int | None, limit: int
+        self,
+        threads: Threads,
+        flow: Flow,
+        folder: Path,
+        filename: str | None,
+        expected: int | None,
+        limit: int,
+        append_to: AppendTo | None = None,
     ) -> None:
         self._threads = threads
         self._flow = flow
         self._filename = filename
         self._limit = limit
-        self._size = 0
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._paused = False
@@ -101,8 +117,13 @@ class FileSink:
         self._hash = hashlib.sha256()
         if expected is not None and not _has_room(folder, expected):
             raise insufficient_storage()
-        self._path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(12)}"
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._appends = append_to is not None
+        self._path = append_to.path if append_to is not None else folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(12)}"
+        how = os.O_APPEND | os.O_NOFOLLOW if self._appends else os.O_CREAT | os.O_EXCL
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | how, 0o600)
+        self._size = os.fstat(self._file).st_size
+        if append_to is not None:
+            self._take_turn(append_to.offset)
 
     def write(self, data: bytes) -> None:
         """Take the next bytes. Raises what the writing thread met since the last call."""
@@ -132,14 +153,29 @@ class FileSink:
         return Upload(self._path, self._size, self._hash.hexdigest(), self._filename)
 
     async def abort(self) -> None:
-        """Stop and delete what was written."""
+        """Stop and delete what was written; where it is appended to a file, write what came and keep it."""
         self._ended = True
-        self._pending.clear()
+        if not self._appends:
+            self._pending.clear()
+        elif self._pending and not self._working and self._failure is None:
+            self._start_writing()
         await self._until_idle()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        self._path.unlink(missing_ok=True)
+        if not self._appends:
+            self._path.unlink(missing_ok=True)
+
+    def _take_turn(self, offset: int) -> None:
+        """One request at a time appends, and where the file ends. Raises 409."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            in_turn = offset == os.fstat(self._file).st_size
+        except BlockingIOError:
+            in_turn = False
+        if not in_turn:
+            os.close(self._file)
+            raise HttpError(409, "Another request is appending to this upload")
 
     async def _until_idle(self) -> None:
         if self._working:
@@ -181,6 +217,25 @@ class FileSink:
         else:
             self._log.failure("writing an upload failed", failure=failure)
             self._failure = HttpError(500, "Storing the upload failed")
+
+
+class AppendedFile:
+    """Receives a body onto the end of a file, which keeps what came however the request ends."""
+
+    def __init__(self, sink: FileSink) -> None:
+        self._sink = sink
+
+    def feed(self, data: bytes) -> None:
+        """Write a piece."""
+        self._sink.write(data)
+
+    async def finish(self) -> None:
+        """Everything is in the file."""
+        await self._sink.finish()
+
+    async def discard(self) -> None:
+        """Keep what came."""
+        await self._sink.abort()
 
 
 def _has_room(folder: Path, size: int) -> bool:

@@ -113,7 +113,7 @@ def test_headers_of_every_answer(server: Server) -> None:
         assert headers["cache-control"] == "no-cache"
 
 
-def test_head_has_no_body(server: Server) -> None:
+def test_head_is_another_method_and_its_answer_has_no_body(server: Server) -> None:
     answer = server.curl("--head", path="/version?token=yourtoken")
-    assert (answer.status, answer.body) == (200, b"")
-    assert answer.headers["content-length"] == str(len('{"version":"1.0.0"}'))
+    assert (answer.status, answer.body) == (400, b"")
+    assert answer.headers["error-message"] == "Invalid authentication method. Expected GET"

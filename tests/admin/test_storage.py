@@ -75,7 +75,7 @@ def test_a_port_may_be_a_number(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("password", [
-    "$(touch /tmp/appliance-trap)`id`", "it's\"quoted\"$HOME\\", "'''", "a;b|c&d>e<f", "\\'\\n!#~*?[]{}",
+    "$(touch${IFS}/tmp/appliance-trap)`id`", "it's\"quoted\"$HOME\\", "'''", "a;b|c&d>e<f", "\\'\\n!#~*?[]{}",
 ])  # fmt: skip
 def test_passwords_are_quoted_and_masked(server: Server, tmp_path: Path, password: str) -> None:
     given = {"type": "iscsi", **TYPES["iscsi"], "username": password[:3] + "'", "password": password}

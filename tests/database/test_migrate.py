@@ -108,6 +108,8 @@ def test_creation_that_was_interrupted_starts_again(path: Path) -> None:
     prepare(path)
     assert query(path, "SELECT * FROM alembic_version") == [(REVISIONS[-1],)]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    prepare(path)
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_older_file_is_copied_and_migrated(path: Path, later: History) -> None:

@@ -201,7 +201,7 @@ class RunTests(DatabaseTestCase):
         bad = ensureDeferred(database.run(orphan))
         gate.leave.set()
         for call in (waiting, good, bad):
-            await self.fails(call, IntegrityError)
+            assert "FOREIGN KEY" in str(await self.fails(call, TransactionLost))
         assert await database.run(names) == []
         assert await database.run(add("later")) == "later"
 
