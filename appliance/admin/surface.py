@@ -127,13 +127,13 @@ class Admin:
             directory, scripts, jobs, foundations.certificates, threads, foundations.background
         )
         updates = Updates(directory, scripts, jobs, threads)
+        network_work = HandOver("settings", network.FILES, directory, scripts, jobs, threads)
+        storage_work = HandOver("storage", storage.FILES, directory, scripts, jobs, threads)
         optional = {
-            "settings": SettingsEndpoints(accepted, HandOver("settings", network.FILES, directory, scripts, jobs, threads)),
+            "settings": SettingsEndpoints(accepted, network_work),
             "certs": CertsEndpoints(certificates),
             "license": LicenseEndpoints(Licenses(directory, scripts, threads)),
-            "storage": StorageEndpoints(
-                accepted, HandOver("storage", storage.FILES, directory, scripts, jobs, threads), self._features.storage_types
-            ),
+            "storage": StorageEndpoints(accepted, storage_work, self._features.storage_types),
             "backup": BackupEndpoints(backups),
         }
         groups: list[object] = [

@@ -86,5 +86,8 @@ class AccessLog:
             self._dropped = 0
         self._pending.append(b"")
         block = b"\n".join(self._pending)
-        self._pending = []
-        self._write(block)
+        lines, self._pending = len(self._pending) - 1, []
+        try:
+            self._write(block)
+        except (OSError, ValueError):  # a full disk, a closed pipe: the next line tells how many are missing
+            self._dropped += lines

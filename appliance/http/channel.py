@@ -193,6 +193,12 @@ class Channel(HTTPChannel):
         self._stalled_since = self.site.now
         super().pauseProducing()
 
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a stream begin, paused where the client has not read the answers before it (the next pipelined one)."""
+        super().registerProducer(producer, streaming)
+        if self._waitingForTransport:
+            producer.pauseProducing()
+
     def resumeProducing(self) -> None:
         """The client has read what waited for it."""
         self._stalled_since = None

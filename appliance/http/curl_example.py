@@ -58,8 +58,11 @@ def _body(body: Mapping[str, Any] | None, components: Mapping[str, Any], credent
         return []
     form = body["content"].get("multipart/form-data")
     if form is None:
-        content = json.dumps(_sample(body["content"]["application/json"]["schema"], components))
-        return ["-H", "Content-Type: application/json", "-d", content]
+        media_type = next(iter(body["content"]))
+        if media_type != "application/json":
+            return ["-H", f"Content-Type: {media_type}", "--data-binary", "@FILE"]
+        content = json.dumps(_sample(body["content"][media_type]["schema"], components))
+        return ["-H", f"Content-Type: {media_type}", "-d", content]
     schema = form["schema"]
     words = []
     for name in schema["required"] or [part for part in schema["properties"] if part not in credentials]:

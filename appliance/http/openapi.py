@@ -99,7 +99,7 @@ class _Schemas:
     def __init__(self, error: type[msgspec.Struct], endpoints: Iterable[Endpoint]) -> None:
         types: dict[Any, None] = {error: None}
         for endpoint in endpoints:
-            body = endpoint.body.type if endpoint.body is not None else None
+            body = endpoint.body.type if isinstance(endpoint.body, JsonBody | FormBody) else None
             types.update(dict.fromkeys([_reply_type(endpoint), body, endpoint.query]))
         types.pop(None, None)
         made, self._components = msgspec.json.schema_components(

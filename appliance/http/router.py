@@ -31,6 +31,8 @@ class Router:
             name = f"{endpoint.method} {endpoint.path}"
             self.app.route(prefix + endpoint.path, methods=[endpoint.method], endpoint=name)(cast(Any, endpoint.handler))
             self._by_name[name] = endpoint
+        for rule in self.app.url_map.iter_rules():
+            rule.methods = {self._by_name[_text(rule.endpoint)].method}  # without the HEAD that Werkzeug adds to GET
         self._adapter = self.app.url_map.bind("localhost")
         self._static: dict[tuple[str, str], Endpoint] = {}
 
@@ -42,22 +44,25 @@ class Router:
         known = self._static.get((method, path))
         if known is not None:
             return known, _NO_PARAMETERS
+        if path.startswith("//"):  # Werkzeug would strip them
+            raise not_found()
         try:
             name, parameters = self._adapter.match(path, method)
         except WerkzeugMethodNotAllowed as error:
-            raise MethodNotAllowed(method, self._declared(error.valid_methods or ())) from None
+            raise MethodNotAllowed(method, self._declared(path, error.valid_methods or ())) from None
         except (NotFound, RequestRedirect):
             raise not_found() from None
         endpoint = self._by_name[_text(name)]
-        if endpoint.method != method:  # Werkzeug adds HEAD to each GET
+        if endpoint.method != method:  # Werkzeug takes `get` for GET
             raise MethodNotAllowed(method, frozenset({endpoint.method}))
         if not parameters:
             self._static[(method, path)] = endpoint
         return endpoint, {key: str(value) for key, value in parameters.items()}
 
-    def _declared(self, methods: Iterable[str]) -> frozenset[str]:
-        declared = {endpoint.method for endpoint in self.endpoints}
-        return frozenset(method for method in methods if method in declared)
+    def _declared(self, path: str, methods: Iterable[str]) -> frozenset[str]:
+        """Those of Werkzeug's `methods` of `path` that an endpoint declares: it adds HEAD to each GET."""
+        found = {method: self._by_name[_text(self._adapter.match(path, method)[0])] for method in methods}
+        return frozenset(method for method, endpoint in found.items() if endpoint.method == method)
 
 
 def _text(name: Any) -> str:

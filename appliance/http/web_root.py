@@ -213,7 +213,7 @@ class WebEnvelope:
         """Never asked: `WebRoot` makes whole replies. Raises TypeError."""
         raise TypeError(f"the web root answered with {type(value).__name__}")
 
-    def error(self, error: HttpError, call: Call) -> Reply:
+    def error(self, error: HttpError, call: Call | None) -> Reply:
         """Wrap a refusal."""
         body: dict[str, object] = {"Status": f"{error.status} {reason(error.status)}"}
         headers = {"Cache-Control": _REVALIDATE, **error.headers}

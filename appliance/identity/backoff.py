@@ -33,7 +33,7 @@ class Backoff:
         if found is None or not self._free:
             return False
         now = self._clock.seconds()
-        if now - found.first > WINDOW:
+        if not _within_window(found, now):
             del self._failures[address]
             return False
         return found.count >= self._free and now - found.last < WAIT
@@ -42,7 +42,8 @@ class Backoff:
         """Note a failure; return True when it is the one with which refusing unchecked begins."""
         now = self._clock.seconds()
         found = self._failures.get(address)
-        if found is None or now - found.first > WINDOW:
+        if found is None or not _within_window(found, now):
+            self._failures.pop(address, None)
             self._forget_oldest()
             found = self._failures[address] = _Failures(now, now, 0)
         found.last = now
@@ -52,3 +53,8 @@ class Backoff:
     def _forget_oldest(self) -> None:
         if len(self._failures) >= MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
+
+
+def _within_window(failures: _Failures, now: float) -> bool:
+    """Whether they still count. A clock that was set back must not lock anybody out until it has caught up."""
+    return failures.last <= now <= failures.first + WINDOW

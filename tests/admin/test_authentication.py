@@ -88,9 +88,7 @@ def test_credentials_as_form_fields(server: Server) -> None:
     for field in ("token=wrong", "token=", "hash=wrong", f"hash={hash_of('POST', '/settings')}"):
         assert_refused(server.curl("-F", field, "-F", "action=STOP", path="/backup"))
         assert_refused(server.curl("-d", field, "-d", "action=STOP", path="/backup"))
-    assert_refused(
-        server.curl("-F", "hash=wrong", "-F", f"token={TOKEN}", "-F", "action=STOP", path="/backup")
-    )
+    assert_refused(server.curl("-F", "hash=wrong", "-F", f"token={TOKEN}", "-F", "action=STOP", path="/backup"))
 
 
 def test_a_fields_credentials_must_come_before_the_first_file(server: Server, tmp_path: Path) -> None:
@@ -316,6 +314,11 @@ def test_the_first_run(tmp_path: Path) -> None:
         answer = server.curl("-F", "newtoken=a b", path=f"/setup?token={words}")
         assert (answer.status, answer.json["First-Run"]) == (400, True)
         assert server.curl(path="/nothing").json == {"Status": "404 Not Found"}
+        assert server.curl(path="/openapi.json").status == 200
+        pages = [f"https://127.0.0.1:{server.port}{path}" for path in ("/", "/docs")]
+        for page in pages:
+            answer = server.curl(page)
+            assert (answer.status, answer.headers["set-cookie"]) == (200, "jidoteki-admin-api-token=; Path=/")
 
         server.kill()
         server.start()
@@ -325,6 +328,9 @@ def test_the_first_run(tmp_path: Path) -> None:
         assert server.curl("-F", f"newtoken={TOKEN}", path=f"/setup?token={words}").status == 200
         assert not files[1].exists()
         assert server.get("/version").status == 200
+        for page in pages:
+            answer = server.curl(page)
+            assert answer.status == 200 and "set-cookie" not in answer.headers
         assert server.curl(path=f"/version?token={words}").json == REFUSED | {"First-Run": False}
         server.kill()
         server.start()

@@ -165,7 +165,7 @@ TINY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     (EXPIRED.pem, EXPIRED.key_pem, None, "expired"),
     (FUTURE.pem, FUTURE.key_pem, None, "expired"),
     (GOOD.pem, key_pem(GOOD.key, passphrase=b"secret"), None, "encrypted key"),
-    (rsa_key(2048) and GOOD.pem,
+    (GOOD.pem,
      key_pem(rsa_key(2048), serialization.PrivateFormat.TraditionalOpenSSL, b"secret"), None, "encrypted key"),
     (b"no certificate", GOOD.key_pem, None, "not PEM"),
     (GOOD.pem, b"no key", None, "not PEM"),
@@ -178,9 +178,7 @@ TINY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     (GOOD.pem, GOOD.key_pem, ROOT.pem, "broken chain"),
     (new("tiny.host", key=TINY).pem, key_pem(TINY), None, "weak key"),
 ])  # fmt: skip
-def test_failures(
-    server: Server, tmp_path: Path, public: bytes, private: bytes, ca: bytes | None, why: str
-) -> None:
+def test_failures(server: Server, tmp_path: Path, public: bytes, private: bytes, ca: bytes | None, why: str) -> None:
     before, installed = handshake(server), (server.admin / "etc" / "appliance.key").read_bytes()
     assert_failed(upload(server, tmp_path, public, private, ca), why)
     assert handshake(server) == before

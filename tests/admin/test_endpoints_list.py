@@ -9,7 +9,19 @@ import pytest
 from tests.support.server import API, TOKEN, Server, hash_of, running
 from tests.support.surface import ENDPOINTS, REFUSED
 
-FIXED = ["build", "changelog", "debug", "endpoints", "health", "logs", "reboot", "services", "setup", "update", "version"]
+FIXED = [
+    "build",
+    "changelog",
+    "debug",
+    "endpoints",
+    "health",
+    "logs",
+    "reboot",
+    "services",
+    "setup",
+    "update",
+    "version",
+]
 OPTIONAL = ["backup", "certs", "license", "settings", "storage"]
 FORMS = [path for method, path in ENDPOINTS if method == "POST"]
 
@@ -34,7 +46,11 @@ def test_refused_credentials(server: Server, method: str, path: str) -> None:
     if path == "/setup":
         return  # with its pause, in test_authentication
     fields = ("-F", "token=wrong", "-F", "action=STOP")
-    ways = [((), "?token=wrong"), ((), f"?hash={hash_of(method, '/nothing')}"), ((), "")]
+    ways: list[tuple[tuple[str, ...], str]] = [
+        ((), "?token=wrong"),
+        ((), f"?hash={hash_of(method, '/nothing')}"),
+        ((), ""),
+    ]
     ways += [(fields, ""), (("-d", "hash=wrong"), "")] if method == "POST" else []
     for arguments, query in ways:
         answer = server.curl("-X", method, *arguments, path=path + query)

@@ -124,7 +124,7 @@ def test_the_server_is_killed_during_an_update(server: Server, stage: Stage, per
     assert (seen["status"], seen["percentage"]) == ("running", percentage)
     refused = server.post("/update", f"update=@{server.folder}/package.enc")
     assert (refused.status, refused.json["error-code"]) == (400, "E1004")
-    stage.go()
+    stage.release()
     seen = settled(server)
     assert (seen["status"], seen["percentage"], version(server)) == ("success", 100, "1.0.1")
 
@@ -134,7 +134,7 @@ def test_an_update_that_ends_while_the_server_is_away(server: Server, stage: Sta
     start_update(server)
     stage.reached()
     stage.kill_server("update")
-    stage.go()
+    stage.release()
     deadline = time.monotonic() + 60
     while version(server) != "1.0.1" and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -218,7 +218,9 @@ def start_certs(server: Server) -> None:
 def handshake(server: Server) -> bytes:
     """The certificate that a whole handshake with its key has shown."""
     shown = openssl("s_client", "-connect", f"127.0.0.1:{server.port}", "-servername", "localhost", stdin=b"")
-    return re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", shown, re.DOTALL)[0]
+    found = re.search(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", shown, re.DOTALL)
+    assert found
+    return found[0]
 
 
 def assert_old_or_new(server: Server, old: bytes, new: bytes) -> None:
@@ -273,7 +275,7 @@ def test_the_server_is_killed_during_a_change_of_certificates(
     server.start()
     assert server.get("/certs").json["status"] == "running"
     assert handshake(server) == old
-    stage.go()
+    stage.release()
     assert settled(server, "/certs")["status"] == "success"
     assert handshake(server) == pair.pem
 
@@ -330,9 +332,7 @@ RESTORE_POINTS = [("date", 1), ("rename", 1), ("rename", 2), ("rename", 4), ("re
 
 @pytest.mark.parametrize("who", ["script", "power"])
 @pytest.mark.parametrize(("program", "number"), RESTORE_POINTS)
-def test_a_restore_is_killed(
-    server: Server, stage: Stage, archived: Path, program: str, number: int, who: str
-) -> None:
+def test_a_restore_is_killed(server: Server, stage: Stage, archived: Path, program: str, number: int, who: str) -> None:
     stage.at(program, number=number)
     with begin_restore(server, archived) as curl:
         stage.reached()
@@ -363,6 +363,6 @@ def test_the_server_is_killed_during_a_restore(
     server.start()
     refused = server.post("/backup/restore", f"archive=@{archived}")
     assert (refused.status, refused.json["Error-Message"]) == (400, "Restore is already running")
-    stage.go()
+    stage.release()
     server.until("/version", lambda _: contents(server) == {'"new"'})
     assert_next_restore_works(server, stage, archived)

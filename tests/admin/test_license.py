@@ -96,7 +96,12 @@ def test_an_installed_one_that_went_bad_is_404(server: Server) -> None:
 
 def test_a_vendors_license_sh(server: Server) -> None:
     script = server.admin / "bin" / "license.sh"
-    for text, status in (("echo '{\"vendor\":1}'", 200), ("exit 1", 404), ("echo no json", 404), ("printf '\\377'", 404)):
+    for text, status in (
+        ("echo '{\"vendor\":1}'", 200),
+        ("exit 1", 404),
+        ("echo no json", 404),
+        ("printf '\\377'", 404),
+    ):
         script.write_text(f"#!/bin/sh\n{text}\n")
         assert server.get("/license").status == status
     script.write_text("#!/bin/sh\necho '{\"vendor\":2}'\n")

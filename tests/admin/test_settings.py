@@ -58,7 +58,7 @@ def test_static(server: Server, tmp_path: Path) -> None:
     network = STATIC | {"hostname": "static.host"}
     seen = accepted(server, tmp_path, network, app={"name": "testapp", "ü": [1, None]})
     assert seen == {"network": {"mode": "static", **network}, "app": {"name": "testapp", "ü": [1, None]}}
-    assert list(seen["network"])[0] == "mode"
+    assert next(iter(seen["network"])) == "mode"
     assert conf(server) == [
         "mode=static", "interface=eth0", "ip=192.168.1.100", "subnet=255.255.255.0", "router=192.168.1.1",
         'dns="192.168.1.2 192.168.1.3"', 'hostname="static.host"', 'ntpserver="pool.ntp.org"',

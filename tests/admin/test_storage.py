@@ -131,9 +131,7 @@ def length(option: str, least: int = 3, most: int = 255) -> str:
     ("local", {"type": None}, "Invalid option: type. Allowed: local, nfs, aoe, iscsi, nbd"),
     ("local", {"type": ["local"]}, "Invalid option: type. Allowed: local, nfs, aoe, iscsi, nbd"),
 ])  # fmt: skip
-def test_refused_values(
-    server: Server, tmp_path: Path, kind: str, change: dict[str, object], message: str
-) -> None:
+def test_refused_values(server: Server, tmp_path: Path, kind: str, change: dict[str, object], message: str) -> None:
     before = files_below(server.admin, without=("log/",))
     answer = upload(server, tmp_path, {"type": kind, **TYPES[kind], **change})
     assert (answer.status, answer.json) == (400, {"Status": "400 Bad Request", "Error-Message": message})

@@ -146,6 +146,26 @@ def test_the_percentage_rises_step_by_step(server: Server, tmp_path: Path) -> No
     assert_succeeded(server)
 
 
+@pytest.mark.slow
+def test_a_package_of_200_mb(server: Server, tmp_path: Path) -> None:
+    text = UPDATE + '[ "$(wc -c <data.bin)" = 200000000 ]\n'
+    files: dict[str, str | bytes] = {"update.sh": text, "data.txt": "large", "data.bin": bytes(200_000_000)}
+    file = build(server.folder / "keys", tmp_path / "large.enc", files, level=0)
+    assert file.stat().st_size > 200_000_000
+    answer = upload(server, file)
+    assert answer.status == 202
+    seen: list[int] = []
+
+    def done(status: Any) -> bool:
+        seen.append(status["percentage"])
+        return bool(status["status"] != "running")
+
+    server.until("/update", done)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 3
+    assert_succeeded(server)
+
+
 def test_without_update_sh_it_ends_at_90(server: Server, tmp_path: Path) -> None:
     file = build(server.folder / "keys", tmp_path / "plain.enc", {"data.txt": "x"}, "1.0.1")
     assert upload(server, file).status == 202
@@ -174,7 +194,8 @@ def test_e1002_and_no_trace_of_it_after_a_success(server: Server, tmp_path: Path
 
 
 def test_error_files_of_update_sh_count(server: Server, tmp_path: Path) -> None:
-    text = "#!/bin/sh\ncd $APPLIANCE_ADMIN/etc; echo E2042 >status_error_code.txt; echo No room >status_error_message.txt\n"
+    text = "#!/bin/sh\ncd $APPLIANCE_ADMIN/etc\necho E2042 >status_error_code.txt\n"
+    text += "echo No room >status_error_message.txt\n"
     assert upload(server, package(server, tmp_path, text + "exit 1\n")).status == 202
     assert_failed(server, 80, "E2042", "No room")
 
@@ -368,7 +389,8 @@ def test_a_vendors_wrapper_is_used_instead(server: Server, tmp_path: Path) -> No
         server,
         'echo "vendor runs $SSH_ORIGINAL_COMMAND $#"\n'
         f'printf \'{{"status":"running","percentage":33}}\' >"{status}"\nsleep 0.5\n'
-        f'echo vendor >"$APPLIANCE_ADMIN/etc/version.txt"\nprintf \'{{"status":"success","percentage":100}}\' >"{status}"\n'
+        'echo vendor >"$APPLIANCE_ADMIN/etc/version.txt"\n'
+        f'printf \'{{"status":"success","percentage":100}}\' >"{status}"\n'
         'echo "[1][SYSTEM] vendor done" >>"$APPLIANCE_ADMIN/log/update.log"\n',
     )
     assert upload(server, package(server, tmp_path)).status == 202

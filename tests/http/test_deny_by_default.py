@@ -21,7 +21,7 @@ from tests.support.surface import ENDPOINTS, REFUSED
 from tests.support.wire import Wire, assert_error_form
 
 MODULES: list[ModuleType] = [endpoints_information, endpoints_optional, endpoints_setup, endpoints_update]
-BODY = b"--b\r\nContent-Disposition: form-data; name=\"settings\"; filename=\"s\"\r\n\r\n{}\r\n--b--\r\n"
+BODY = b'--b\r\nContent-Disposition: form-data; name="settings"; filename="s"\r\n\r\n{}\r\n--b--\r\n'
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,15 @@ def request(method: str, path: str, *headers: str, query: str = "") -> bytes:
 
 
 def signed(
-    method: str, path: str, *, body: bytes, token: str = TOKEN, age: int = 0, nonce: str = "", query: str = "", **changed: str
+    method: str,
+    path: str,
+    *,
+    body: bytes,
+    token: str = TOKEN,
+    age: int = 0,
+    nonce: str = "",
+    query: str = "",
+    **changed: str,
 ) -> str:
     """An Authorization header; `changed` fields are altered after the signature was made."""
     fields = {
@@ -82,15 +90,23 @@ def bad_requests(method: str, path: str) -> dict[str, bytes]:
         "signed for another method": signed(other, path, body=body),
         "signed for another query": signed(method, path, body=body, query="a=b"),
         "another nonce": signed(method, path, body=body, nonce="n" * 20).replace("n" * 20, "m" * 20),
-        "another time": re.sub(r"timestamp=\d+", f"timestamp={int(time.time()) - 1}", signed(method, path, body=body, age=7)),
+        "another time": re.sub(
+            r"timestamp=\d+", f"timestamp={int(time.time()) - 1}", signed(method, path, body=body, age=7)
+        ),
         "another digest": signed(method, path, body=body, digest=hashlib.sha256(b"other").hexdigest()),
-        "a signature in capitals": re.sub(r"signature=\w+", lambda found: found[0].upper().replace("SIGNATURE", "signature"), good),
+        "a signature in capitals": re.sub(
+            r"signature=\w+", lambda found: found[0].upper().replace("SIGNATURE", "signature"), good
+        ),
         "a short nonce": signed(method, path, body=body, nonce="n" * 8),
         "bad header and good token": "Authorization: HMAC-SHA256 x",
-    }  # fmt: skip
+    }
     found = {name: request(method, path, query=query) for name, query in queries.items()}
-    found |= {name: request(method, path, header) for name, header in headers.items() if name != "bad header and good token"}
-    found["bad header and good token"] = request(method, path, headers["bad header and good token"], query=f"?token={TOKEN}")
+    found |= {
+        name: request(method, path, header) for name, header in headers.items() if name != "bad header and good token"
+    }
+    found["bad header and good token"] = request(
+        method, path, headers["bad header and good token"], query=f"?token={TOKEN}"
+    )
     if method == "POST":
         # The digest in the header is right for its signature, but another body follows.
         found["another body"] = request(method, path, signed(method, path, body=b"other"))
@@ -100,7 +116,7 @@ def bad_requests(method: str, path: str) -> dict[str, bytes]:
 def declared() -> list[Endpoint]:
     """Every endpoint that the surface's classes declare."""
     return [
-        function.__appliance_endpoint__  # type: ignore[attr-defined]  # what bind looks for
+        function.__appliance_endpoint__
         for module in MODULES
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if kind.__module__ == module.__name__
@@ -190,7 +206,8 @@ def test_a_large_upload_without_good_credentials_is_refused_early(server: Server
     size = 200 * 1024 * 1024
     start = b'--b\r\nContent-Disposition: form-data; name="update"; filename="p"\r\n\r\n'
     length = "Transfer-Encoding: chunked" if in_chunks else f"Content-Length: {size}"
-    head = f"POST {API}/update{query} HTTP/1.1\r\nHost: box\r\nContent-Type: multipart/form-data; boundary=b\r\n{length}\r\n\r\n"
+    head = f"POST {API}/update{query} HTTP/1.1\r\nHost: box\r\n{length}\r\n"
+    head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
     piece = bytes(64 * 1024)
     before = snapshot(server.admin)
 

@@ -28,6 +28,7 @@ if [ -e "{folder}/point" ] && [ "$(cat "{folder}/point")" = "$(basename "$0")" ]
             kill -0 "$(cat "{folder}/script")" 2>/dev/null || exit 1
             sleep 0.02
         done
+        touch "{folder}/passed"
     fi
 fi
 exec {real} "$@"
@@ -46,6 +47,7 @@ def rename(*arguments, **options):
         open(f"{folder}/here", "w").close()
         while not os.path.exists(f"{folder}/go"):
             time.sleep(0.02)
+        open(f"{folder}/passed", "w").close()
     return real(*arguments, **options)
 
 os.rename = rename
@@ -99,9 +101,14 @@ class Stage:
         """Let it go on."""
         (self.folder / "go").touch()
 
+    def release(self) -> None:
+        """Let it go on, and block until it does."""
+        self.go()
+        wait_for((self.folder / "passed").exists, "the script to go on")
+
     def clear(self) -> None:
         """No point any more."""
-        for name in ("go", "here", "point", "calls", "number", "percentage", "rename"):
+        for name in ("go", "here", "passed", "point", "calls", "number", "percentage", "rename"):
             (self.folder / name).unlink(missing_ok=True)
 
     # -- who dies

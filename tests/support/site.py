@@ -25,10 +25,19 @@ from appliance.http.replies import FileReply, Reply
 from appliance.http.router import Router
 from appliance.http.site import Limits, Site
 from appliance.http.surface import Surface, Surfaces, UploadPolicy
+from appliance.http.uploads import Part, Upload
 from appliance.identity.caller import Caller
 from tests.support.wire import Incomplete, Response, take_response
 
 PREFIX = "/api"
+
+
+class Parcel(msgspec.Struct):
+    """A form with a field of each kind."""
+
+    file: Upload | None = None
+    small: Part | None = None
+    note: str | None = None
 
 
 class NoThreads:
@@ -97,7 +106,9 @@ class PlainEnvelope:
         return Reply(200, msgspec.json.encode(value))
 
     def error(self, error: HttpError, call: Call | None) -> Reply:
-        return Reply(error.status, msgspec.json.encode({"status": error.status, "message": error.message}), headers=error.headers)
+        return Reply(
+            error.status, msgspec.json.encode({"status": error.status, "message": error.message}), headers=error.headers
+        )
 
 
 class Notebook:
@@ -148,7 +159,8 @@ class Client:
     @property
     def unread(self) -> bytes:
         """What has been written to the client since it last looked."""
-        return self.transport.value()[self._taken :]
+        written: bytes = self.transport.value()
+        return written[self._taken :]
 
     @property
     def is_paused(self) -> bool:

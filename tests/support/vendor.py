@@ -49,7 +49,7 @@ def make_keys(folder: Path, server: Server) -> Path:
     return folder
 
 
-def build(keys: Path, output: Path, files: dict[str, str | bytes], version: str = "1.0.1") -> Path:
+def build(keys: Path, output: Path, files: dict[str, str | bytes], version: str = "1.0.1", *, level: int = 1) -> Path:
     """Build a package of these files by the command line."""
     payload = output.with_suffix(".payload")
     for name, content in files.items():
@@ -58,7 +58,8 @@ def build(keys: Path, output: Path, files: dict[str, str | bytes], version: str 
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         path.chmod(0o755 if name.endswith(".sh") else 0o644)
     payload.mkdir(parents=True, exist_ok=True)
-    cli("package", "build", payload, "--version", version, "--keys", keys, "--output", output, "--level", "1")
+    options = ("--version", version, "--keys", keys, "--output", output, "--level", str(level))
+    cli("package", "build", payload, *options)
     return output
 
 
