@@ -155,9 +155,7 @@ def token_set(group: tuple[str | None, str | None], config: str | None, state: s
     file = _token_file(config or group[0], state or group[1])
     value = _asked_token()
     if not re.fullmatch(rf"[\x21-\x7e]{{1,{_TOKEN_LIMIT}}}", value):
-        raise click.ClickException(
-            f"A token is 1 to {_TOKEN_LIMIT} ASCII characters, no spaces. Nothing changed."
-        )
+        raise click.ClickException(f"A token is 1 to {_TOKEN_LIMIT} ASCII characters, no spaces. Nothing changed.")
     try:
         _private_folder(file.parent)
         write_atomic(file, value.encode(), mode=0o600)

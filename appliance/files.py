@@ -4,11 +4,14 @@ Every function here blocks (fsync takes milliseconds on flash): call them in a t
 """
 
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
 
 PathLike = str | os.PathLike[str]
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 class FileTooLarge(Exception):
@@ -52,6 +55,17 @@ def write_atomic(path: PathLike, data: bytes, *, mode: int = 0o600) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_directory(target.parent)
+
+
+def remove_temporaries(folder: PathLike) -> None:
+    """
+    Delete what `write_atomic` left in `folder` when it was killed: it may hold secrets.
+
+    For the start, before anybody writes there. Raises `OSError`.
+    """
+    for path in Path(folder).glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def fsync_directory(path: PathLike) -> None:

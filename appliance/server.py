@@ -208,9 +208,7 @@ class Appliance(Service):
 
     def _hang_up(self, number: int, frame: object) -> None:
         """SIGHUP: read the certificate again."""
-        self._reactor.callFromThread(
-            self._background.spawn, "certificate reload", self._certificates.reload()
-        )
+        self._reactor.callFromThread(self._background.spawn, "certificate reload", self._certificates.reload())
 
     def _bare_error(self, error: HttpError) -> bytes:
         return self._admin.surface.envelope.error(error, None).body

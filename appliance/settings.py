@@ -20,10 +20,7 @@ from appliance.settings_errors import COMMAND_LINE, explained
 from appliance.settings_errors import SettingsError as SettingsError  # part of this module's interface
 
 INSTALLED_FILE = Path("/etc/appliance/appliance.toml")
-WEB_CSP = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; worker-src 'self' blob:"
-)
+WEB_CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; worker-src 'self' blob:"
 
 OptionalEndpoint = Literal["settings", "certs", "license", "storage", "backup"]
 Command = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
@@ -91,15 +88,11 @@ class Server(Section, frozen=True, kw_only=True):
         _key("Content-Security-Policy of the web root's pages.", pattern=r"\A[\x20-\x7e]+\Z"),
     ] = WEB_CSP
     max_connections: Annotated[int, _key("Open connections in all.", ge=1, le=100_000)] = 1000
-    max_connections_per_address: Annotated[
-        int, _key("Open connections from one client address.", ge=1, le=100_000)
-    ] = 400
-    header_timeout: Annotated[
-        float, _key("Seconds in which a request's head must be complete.", gt=0, le=_DAY)
-    ] = 10
-    idle_timeout: Annotated[
-        float, _key("Seconds a connection may stay open between two requests.", gt=0, le=_DAY)
-    ] = 60
+    max_connections_per_address: Annotated[int, _key("Open connections from one client address.", ge=1, le=100_000)] = (
+        400
+    )
+    header_timeout: Annotated[float, _key("Seconds in which a request's head must be complete.", gt=0, le=_DAY)] = 10
+    idle_timeout: Annotated[float, _key("Seconds a connection may stay open between two requests.", gt=0, le=_DAY)] = 60
     body_rate_floor: Annotated[
         int,
         _key(
@@ -162,7 +155,9 @@ class Admin(Section, frozen=True, kw_only=True):
         _key("Optional endpoints to serve: settings, certs, license, storage, backup.", default="all"),
     ] = None
     first_run: FirstRun = FirstRun()
-    token_in_query: Annotated[bool, _key("Accept ?token= in the query; ?hash= and the Authorization header always count.")] = True
+    token_in_query: Annotated[
+        bool, _key("Accept ?token= in the query; ?hash= and the Authorization header always count.")
+    ] = True
     legacy_config: Annotated[
         Path,
         _key("JSON file that, where it exists, decides the optional endpoints and the first-run words."),
@@ -170,9 +165,9 @@ class Admin(Section, frozen=True, kw_only=True):
     storage_options: Annotated[
         tuple[StorageType, ...], _key("Storage types that may be chosen: local, nfs, aoe, iscsi, nbd.")
     ] = get_args(StorageType)
-    storage_options_file: Annotated[
-        Path, _key("JSON file that, where it exists, replaces storage_options.")
-    ] = Path("/usr/local/etc/storage-options.json")
+    storage_options_file: Annotated[Path, _key("JSON file that, where it exists, replaces storage_options.")] = Path(
+        "/usr/local/etc/storage-options.json"
+    )
     build_file: Annotated[
         Path | None,
         _key("File that GET build answers with.", default="etc/build.json of the admin directory"),

@@ -72,9 +72,7 @@ def start(tmp_path: Path) -> Start:
     def run(script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         module, function = SCRIPTS[script]
         argv = [script, *arguments]
-        program = textwrap.dedent(WITH_STUB).format(
-            stub=str(stub), argv=argv, module=module, function=function
-        )
+        program = textwrap.dedent(WITH_STUB).format(stub=str(stub), argv=argv, module=module, function=function)
         return subprocess.run(
             [sys.executable, "-c", program],
             cwd=tmp_path,
@@ -128,9 +126,7 @@ def test_an_unknown_command_is_refused() -> None:
 
 
 def test_starting_does_not_load_the_commands_of_surfaces() -> None:
-    program = (
-        "import sys, appliance.cli; print([m for m in sys.modules if m.startswith(('appliance', 'twisted'))])"
-    )
+    program = "import sys, appliance.cli; print([m for m in sys.modules if m.startswith(('appliance', 'twisted'))])"
     output = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -155,9 +151,7 @@ def test_run_and_twistd_serve_with_the_same_options(start: Start, config: Path, 
 
 def test_the_log_level_comes_from_the_settings(start: Start, config: Path) -> None:
     config.write_text(config.read_text().replace("[admin]", 'log_level = "debug"\n[admin]'))
-    named = start(
-        "twistd", "-n", "--pidfile=", "--logger=appliance.logs.observer", "appliance", f"-c{config}"
-    )
+    named = start("twistd", "-n", "--pidfile=", "--logger=appliance.logs.observer", "appliance", f"-c{config}")
     assert '"level":"debug","logger":"' in named.stdout
 
 
@@ -281,9 +275,7 @@ def test_token_set_ends_a_first_run(config: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "stdin", ["", "\n", "with space", "tab\t", "ümlaut", b"\xff\xfe", "x" * 256, "x" * 10_000, "nul\0"]
 )
-def test_a_token_that_is_not_allowed_changes_nothing(
-    config: Path, tmp_path: Path, stdin: str | bytes
-) -> None:
+def test_a_token_that_is_not_allowed_changes_nothing(config: Path, tmp_path: Path, stdin: str | bytes) -> None:
     etc = tmp_path / "state" / "admin" / "etc"
     etc.mkdir(parents=True)
     (etc / "api.token").write_text("before")
@@ -315,9 +307,7 @@ def test_install_brings_the_settings_and_the_unit(tmp_path: Path) -> None:
     unit_file = tmp_path / "etc/systemd/system/appliance.service"
     assert settings_file.read_bytes() == data.path("appliance.toml").read_bytes()
     unit = unit_file.read_text()
-    command = (
-        next(line for line in unit.splitlines() if line.startswith("ExecStart=")).partition("=")[2].split()
-    )
+    command = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).partition("=")[2].split()
     assert os.access(command[0], os.X_OK)
     assert command[1:] == [
         "-n",

@@ -9,6 +9,7 @@ from appliance.files import (
     NotARegularFile,
     fsync_directory,
     read_limited,
+    remove_temporaries,
     replace,
     write_atomic,
 )
@@ -57,9 +58,7 @@ def test_failure_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.Monke
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
 
 
-def test_syncs_file_then_renames_then_syncs_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_syncs_file_then_renames_then_syncs_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     real_fsync, real_rename = os.fsync, os.rename
 
@@ -112,3 +111,15 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
         read_limited(tmp_path, 10)
     with pytest.raises(NotARegularFile):
         read_limited("/dev/zero", 10)
+
+
+def test_what_a_killed_write_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".appliance.key.0123456789ab.tmp", ".upload-1", "a.tmp", ".x.tmp", ".b.0123456789ab.tmp.keep"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".b.0123456789ab.tmp.keep",
+        ".upload-1",
+        ".x.tmp",
+        "a.tmp",
+    ]

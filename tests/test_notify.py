@@ -65,9 +65,7 @@ def test_a_service_manager_that_is_gone_is_survived(tmp_path: Path) -> None:
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_the_watchdog_is_for_the_process_it_names(
-    environment: dict[str, str], interval: float | None
-) -> None:
+def test_the_watchdog_is_for_the_process_it_names(environment: dict[str, str], interval: float | None) -> None:
     assert Notifier.from_environment(environment).watchdog_interval == interval
 
 

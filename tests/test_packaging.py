@@ -128,17 +128,12 @@ def test_twistd_finds_the_plugin(scripts: Path, tmp_path: Path) -> None:
 
 
 def test_the_console_script_works(scripts: Path, tmp_path: Path) -> None:
-    assert (
-        called(scripts / "appliance", "--version", cwd=tmp_path).strip()
-        == f"appliance, version {__version__}"
-    )
+    assert called(scripts / "appliance", "--version", cwd=tmp_path).strip() == f"appliance, version {__version__}"
     assert "\n  https: " in called(scripts / "appliance", "check-config", "--explain", cwd=tmp_path)
 
 
 def test_the_data_files_are_found(scripts: Path, tmp_path: Path) -> None:
-    program = (
-        "from appliance import data; print(data.root()); print(data.path('scripts/update').read_text()[:2])"
-    )
+    program = "from appliance import data; print(data.root()); print(data.path('scripts/update').read_text()[:2])"
     folder, start = called(scripts / "python", "-c", program, cwd=tmp_path).splitlines()
     assert not folder.startswith(str(ROOT))
     assert start == "#!"
@@ -201,18 +196,12 @@ def test_every_library_that_is_imported_is_declared() -> None:
 
 def commands() -> list[str]:
     """The README's commands that a new machine gets."""
-    return [
-        line
-        for line in (ROOT / "README.md").read_text().splitlines()
-        if line.startswith("apt-get update && ")
-    ]
+    return [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("apt-get update && ")]
 
 
 def test_the_readme_has_one_command_to_run_and_one_to_test() -> None:
     run, test = commands()
-    assert run.endswith(
-        "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/appliance run --first-run"
-    )
+    assert run.endswith("python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/appliance run --first-run")
     assert test.endswith("python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox")
 
 
@@ -221,9 +210,7 @@ def test_ci_runs_the_readmes_test_command(tmp_path: Path, readme_is_in_step: boo
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
     readme = (ROOT / "README.md").read_text()
-    (tmp_path / "README.md").write_text(
-        readme if readme_is_in_step else readme.replace("install -q tox", "-q tox")
-    )
+    (tmp_path / "README.md").write_text(readme if readme_is_in_step else readme.replace("install -q tox", "-q tox"))
     # Commands that only write down how they were called.
     (tmp_path / "bin").mkdir()
     for name in ("python3", "apt-get", "sudo"):

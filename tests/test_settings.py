@@ -77,9 +77,7 @@ def test_root_serves_everybody_from_var_lib() -> None:
 
 
 @pytest.mark.usefixtures("as_user")
-def test_the_installed_file_is_read_where_no_other_is_named(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_installed_file_is_read_where_no_other_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "INSTALLED_FILE", write("[audit]\nkeep_days = 7"))
     assert settings.load().audit.keep_days == 7
 
@@ -89,9 +87,7 @@ def test_folders_follow_from_the_state_directory_unless_they_are_set(write: Writ
     assert loaded.admin_directory == Path("/srv/a/admin")
     assert loaded.backup_root == Path("/srv/a/admin")
     assert loaded.build_file == Path("/srv/a/admin/etc/build.json")
-    loaded = settings.load(
-        write('[admin]\ndirectory = "/srv/b"\nbackup_root = "/"\nbuild_file = "/etc/build.json"')
-    )
+    loaded = settings.load(write('[admin]\ndirectory = "/srv/b"\nbackup_root = "/"\nbuild_file = "/etc/build.json"'))
     assert loaded.admin_directory == Path("/srv/b")
     assert loaded.backup_root == Path("/")
     assert loaded.build_file == Path("/etc/build.json")
@@ -206,18 +202,14 @@ def test_a_wrong_file_is_refused_even_where_an_option_hides_the_mistake(write: W
         ("[audit]\nkeep_days = 1\nkeep_days = 2", "", "Cannot overwrite a value"),
     ],
 )
-def test_a_mistake_is_told_with_file_key_reason_and_fix(
-    write: Write, text: str, key: str, reason: str
-) -> None:
+def test_a_mistake_is_told_with_file_key_reason_and_fix(write: Write, text: str, key: str, reason: str) -> None:
     path = write(text)
     error = refused(path)
     assert error.file == str(path)
     assert error.key == key
     assert reason in error.reason
     assert len(error.fix) > 10
-    assert (
-        str(error) == ": ".join(filter(None, [error.file, key, error.reason])) + f". {error.fix.rstrip('.')}."
-    )
+    assert str(error) == ": ".join(filter(None, [error.file, key, error.reason])) + f". {error.fix.rstrip('.')}."
 
 
 def test_a_misspelt_key_gets_its_likely_name(write: Write) -> None:
@@ -329,9 +321,7 @@ def test_without_further_files_everything_is_on(configured: Callable[..., Settin
     assert on.word_length == 4
 
 
-@pytest.mark.parametrize(
-    ("https", "expected"), [("127.0.0.1:1", False), ("[::1]:1", False), ("0.0.0.0:1", True)]
-)
+@pytest.mark.parametrize(("https", "expected"), [("127.0.0.1:1", False), ("[::1]:1", False), ("0.0.0.0:1", True)])
 def test_the_first_run_is_on_where_others_can_reach_us(
     configured: Callable[..., Settings], https: str, expected: bool
 ) -> None:
@@ -339,9 +329,7 @@ def test_the_first_run_is_on_where_others_can_reach_us(
 
 
 def test_our_own_settings_decide_without_a_legacy_file(configured: Callable[..., Settings]) -> None:
-    on = features(
-        configured("0.0.0.0:1", 'endpoints = ["certs"]\nfirst_run = {enabled = false, word_length = 6}')
-    )
+    on = features(configured("0.0.0.0:1", 'endpoints = ["certs"]\nfirst_run = {enabled = false, word_length = 6}'))
     assert (on.endpoints, on.first_run, on.word_length) == (frozenset({"certs"}), False, 6)
 
 
@@ -358,25 +346,19 @@ def test_the_legacy_file_decides_where_it_exists(configured: Callable[..., Setti
     assert (on.endpoints, on.first_run, on.word_length) == (frozenset({"settings", "backup"}), True, 5)
 
 
-def test_a_legacy_file_without_a_word_on_the_first_run(
-    configured: Callable[..., Settings], tmp_path: Path
-) -> None:
+def test_a_legacy_file_without_a_word_on_the_first_run(configured: Callable[..., Settings], tmp_path: Path) -> None:
     (tmp_path / "legacy.json").write_text('{"endpoints": []}')
     on = features(configured("0.0.0.0:1", "first_run.word_length = 6"))
     assert (on.endpoints, on.first_run, on.word_length) == (frozenset(), True, 6)
 
 
-def test_the_option_first_run_wins_over_the_legacy_file(
-    configured: Callable[..., Settings], tmp_path: Path
-) -> None:
+def test_the_option_first_run_wins_over_the_legacy_file(configured: Callable[..., Settings], tmp_path: Path) -> None:
     (tmp_path / "legacy.json").write_text('{"first-run": {"enabled": false}}')
     assert features(configured("0.0.0.0:1")).first_run is False
     assert features(configured("0.0.0.0:1", "first_run.enabled = true")).first_run is True
 
 
-def test_the_storage_file_replaces_the_storage_options(
-    configured: Callable[..., Settings], tmp_path: Path
-) -> None:
+def test_the_storage_file_replaces_the_storage_options(configured: Callable[..., Settings], tmp_path: Path) -> None:
     (tmp_path / "storage.json").write_text('{"options": ["nfs", "local"]}')
     assert features(configured(admin='storage_options = ["nbd"]')).storage_types == ("nfs", "local")
 

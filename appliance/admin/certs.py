@@ -84,11 +84,9 @@ class Certificates:
             await self._threads.run(self._fail, "interrupted" if result.interrupted else "script error")
 
     def _begin(self) -> None:
-        note(self._log, "Validating and adding TLS certificates")
         self._write("running")
 
     def _succeed(self) -> None:
-        note(self._log, "Updating TLS certificates successful")
         self._write("success")
 
     def _fail(self, why: str, detail: str = "") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.files import write_atomic
+from appliance.files import remove_temporaries, write_atomic
 
 _FOLDERS = ("etc", "log", "bin", "tmp", "uploads")
 _PREPARED = ".prepared"
@@ -66,6 +66,8 @@ class AdminDirectory:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in _FOLDERS:
             (self.root / folder).mkdir(mode=0o700, exist_ok=True)
+        remove_temporaries(self.etc)
+        remove_temporaries(self.uploads)
         if not os.path.lexists(self.etc / _PREPARED):
             for name, content in _FIRST_FILES.items():
                 if not os.path.lexists(self.etc / name):

@@ -31,8 +31,8 @@ _SECURITY = {
         "type": "apiKey",
         "in": "header",
         "name": "Authorization",
-        "description": "`HMAC-SHA256 timestamp=…, nonce=…, digest=…, signature=…`: signs method, path, query, time, nonce "
-        "and body, one line each; a replay is refused.",
+        "description": "`HMAC-SHA256 timestamp=…, nonce=…, digest=…, signature=…`: signs method, path, query, "
+        "time, nonce and body, one line each; a replay is refused.",
     },
     "bearer": {"type": "http", "scheme": "bearer", "description": "The API token in the Authorization header."},
 }

@@ -8,6 +8,7 @@ from appliance.admin.backup import Backups
 from appliance.admin.certs import Certificates
 from appliance.admin.endpoints_information import NO_CACHE, PREFIX
 from appliance.admin.endpoints_update import attachment
+from appliance.admin.errors import Missing
 from appliance.admin.license import Licenses
 from appliance.admin.models import (
     Accepted,
@@ -97,10 +98,16 @@ class StorageEndpoints:
         """Change where data is stored; takes effect at the next reboot."""
         content = required(form.settings, "settings")
         with as_answers():
-            parsed = storage.parse(content, self._types)
+            parsed = storage.parse(content, self._types, await self._kept())
             files = {"storage.json": parsed.storage_json, "storage.conf": parsed.storage_conf}
             await self._work.start(files, call.address)
         return Accepted(f"{PREFIX}/storage")
+
+    async def _kept(self) -> dict[str, object]:
+        try:
+            return await self._accepted.storage()
+        except Missing:
+            return {}
 
     @routes.get("", reply=StorageView, who=administrator, statuses=(404,))
     async def get_storage(self, call: Call) -> StorageView:
@@ -210,9 +217,7 @@ class BackupEndpoints:
         with as_answers():
             return await self._backups.status()
 
-    @routes.get(
-        "/download", reply=bytes, who=administrator, statuses=(404,), produces="application/octet-stream"
-    )
+    @routes.get("/download", reply=bytes, who=administrator, statuses=(404,), produces="application/octet-stream")
     async def download(self, call: Call) -> FileReply:
         """The finished backup, as backup.tar."""
         return attachment(self._backups.archive)

@@ -1,7 +1,7 @@
 """Resumable upload of update packages, in the shape of draft-ietf-httpbis-resumable-upload.
 
-A POST begins (its body may hold the first bytes), HEAD tells the offset, PATCH appends, DELETE gives up. The request that
-says `Upload-Complete: ?1` ends the upload and starts the update, answered as POST update is.
+A POST begins (its body may hold the first bytes), HEAD tells the offset, PATCH appends, DELETE gives up. The request
+that says `Upload-Complete: ?1` ends the upload and starts the update, answered as POST update is.
 """
 
 from appliance.admin.endpoints_information import PREFIX

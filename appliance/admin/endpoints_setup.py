@@ -32,7 +32,12 @@ class SetupEndpoints:
         self._changing = DeferredLock()
 
     @routes.post(
-        "/setup", reply=Status, who=administrator, body=FormBody(SetupForm, needs=("newtoken",)), audit="setup.post", statuses=(400,)
+        "/setup",
+        reply=Status,
+        who=administrator,
+        body=FormBody(SetupForm, needs=("newtoken",)),
+        audit="setup.post",
+        statuses=(400,),
     )
     async def setup(self, call: Call, form: SetupForm) -> None:
         """Set the API token, or change it.
@@ -63,5 +68,3 @@ class SetupEndpoints:
         if not finished.succeeded or current is None or not current.token.matches(token):
             raise bad_request("The new token could not be set")
         await self._threads.run(self._tokens.end_first_run)
-
-

@@ -23,7 +23,7 @@ class ErrorBody(msgspec.Struct):
     """The error form; `Error-Message` and `First-Run` come together, or neither."""
 
     status: str = msgspec.field(name="Status")
-    message: str | None | msgspec.UnsetType = msgspec.field(name="Error-Message", default=msgspec.UNSET)
+    message: str | msgspec.UnsetType | None = msgspec.field(name="Error-Message", default=msgspec.UNSET)
     first_run: bool | msgspec.UnsetType = msgspec.field(name="First-Run", default=msgspec.UNSET)
 
 
@@ -150,4 +150,3 @@ class RestoreForm(msgspec.Struct):
     """`archive`: a tar archive as backup/download gives it."""
 
     archive: Upload | None = None
-

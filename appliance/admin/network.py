@@ -32,7 +32,7 @@ _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 class NetworkSettings(msgspec.Struct, frozen=True):
-    """Accepted settings: `mode` is `static` or `dhcp`; `network` has it as its first key; `app` is passed on as it is."""
+    """Accepted settings: `mode` is `static` or `dhcp`, the first key of `network` too; `app` is passed on as it is."""
 
     mode: str
     network: dict[str, object]
@@ -85,7 +85,8 @@ def parse(raw: bytes) -> NetworkSettings:
 def _check_meaning(given: Mapping[str, object], mode: str) -> None:
     """The right characters do not make an address yet. Raises `Refused`; RFC 1123 section 2.1 for the host name."""
     if not _HOSTNAME.fullmatch(str(given["hostname"])):
-        raise Refused("Missing or invalid string for option: hostname. Allowed: labels of letters, digits and - joined by .")
+        allowed = "labels of letters, digits and - joined by ."
+        raise Refused(f"Missing or invalid string for option: hostname. Allowed: {allowed}")
     for name in ("ip_address", "gateway", "dns1", "dns2"):
         if name in given:
             check_address(name, str(given[name]))

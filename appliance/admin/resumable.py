@@ -1,7 +1,7 @@
 """Uploads that can be taken up again after a broken connection: files that grow until they are complete.
 
-The file is all the state there is: its name holds the upload's id, its size is the offset. A killed server loses nothing
-of an upload but the bytes it had not written yet, and the client asks where to go on.
+The file is all the state there is: its name holds the upload's id, its size is the offset. A killed server loses
+nothing of an upload but the bytes it had not written yet, and the client asks where to go on.
 """
 
 import hashlib

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +30,7 @@ class Invocation:
 class Scripts:
     """The commands of the contract's "Scripts" section. Short ones are run here, one of a kind at a time."""
 
-    def __init__(
-        self, settings: Settings, directory: AdminDirectory, runner: ProcessRunner, threads: Threads
-    ) -> None:
+    def __init__(self, settings: Settings, directory: AdminDirectory, runner: ProcessRunner, threads: Threads) -> None:
         self._settings = settings
         self._directory = directory
         self._runner = runner
@@ -93,6 +90,7 @@ class Scripts:
 
     def _environment(self, command: str) -> dict[str, str]:
         admin = self._settings.admin
+
         def flag(value: bool) -> str:
             return "1" if value else "0"
 

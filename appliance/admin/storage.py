@@ -1,6 +1,6 @@
 """Persistent storage options as they are posted: checked by type, written with every value quoted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -61,8 +61,11 @@ def quote(value: str) -> str:
     return "'" + value.replace("'", "'\\''") + "'"
 
 
-def parse(raw: bytes, types: Sequence[str]) -> StorageSettings:
-    """Check a posted storage file against the `types` that may be chosen. Raises `Refused` with the reference's text."""
+def parse(raw: bytes, types: Sequence[str], kept: Mapping[str, object]) -> StorageSettings:
+    """Check a posted storage file against the `types` that may be chosen. Raises `Refused` with the reference's text.
+
+    A secret posted back as GET shows it, masked, stays what it is in the settings `kept` until now.
+    """
     storage = decode_object(raw, "settings").get("storage")
     if not isinstance(storage, dict):
         raise Refused("Missing or invalid option: storage. Expected an object")
@@ -75,7 +78,10 @@ def parse(raw: bytes, types: Sequence[str]) -> StorageSettings:
             raise Refused(f"Unknown option: {name}. Allowed: {', '.join(['type', *rules])}")
     values = {"type": kind}
     for name, rule in rules.items():
-        values[name] = check(name, _as_text(name, storage.get(name)), rule)
+        given = storage.get(name)
+        if given == _MASK and name in SECRET_OPTIONS:
+            given = kept.get(name)
+        values[name] = check(name, _as_text(name, given), rule)
     if "ip" in values:
         check_address("ip", values["ip"])
     if kind == "nbd" and not 0 < int(values["port"]) <= 65535:

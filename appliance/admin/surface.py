@@ -123,9 +123,7 @@ class Admin:
         scripts = Scripts(settings, directory, foundations.runner, threads)
         accepted = AcceptedSettings(directory, threads)
         backups = Backups(settings, directory, scripts, jobs, threads)
-        certificates = Certificates(
-            directory, scripts, jobs, foundations.certificates, threads, foundations.background
-        )
+        certificates = Certificates(directory, scripts, jobs, foundations.certificates, threads, foundations.background)
         updates = Updates(directory, scripts, jobs, threads)
         network_work = HandOver("settings", network.FILES, directory, scripts, jobs, threads)
         storage_work = HandOver("storage", storage.FILES, directory, scripts, jobs, threads)

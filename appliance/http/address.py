@@ -9,12 +9,13 @@ from twisted.web.http_headers import Headers
 
 _LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9_.~-]{1,32})?\]|(?=[^:]{1,253}(?::|$))" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?)(?::[0-9]{1,5})?"
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%%25[A-Za-z0-9_.~-]{1,32})?\]|(?=[^:]{1,253}(?::|$))%b(?:\.%b)*\.?)(?::[0-9]{1,5})?"
+    % (_LABEL, _LABEL)
 )
 
 
 def host_is_valid(headers: Headers, http_1_1: bool) -> bool:
-    """Check the Host header: exactly one in HTTP/1.1, a name or address with an optional port (RFC 9112 section 3.2)."""
+    """Check the Host header: one in HTTP/1.1, a name or address with an optional port (RFC 9112 section 3.2)."""
     values = headers.getRawHeaders(b"Host")
     if not values:
         return not http_1_1

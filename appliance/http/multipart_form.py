@@ -46,9 +46,7 @@ class MultipartForm:
         if not 0 < len(boundary) <= 200:
             raise bad_request("Missing or invalid multipart boundary")
         try:
-            self._parser = PushMultipartParser(
-                boundary, max_segment_count=MAX_PARTS, max_header_size=4096, strict=True
-            )
+            self._parser = PushMultipartParser(boundary, max_segment_count=MAX_PARTS, max_header_size=4096, strict=True)
         except (MultipartError, UnicodeEncodeError):
             raise bad_request("Missing or invalid multipart boundary") from None
         self._spec = spec

@@ -29,7 +29,9 @@ class Router:
         self._by_name: dict[str, Endpoint] = {}
         for endpoint in self.endpoints:
             name = f"{endpoint.method} {endpoint.path}"
-            self.app.route(prefix + endpoint.path, methods=[endpoint.method], endpoint=name)(cast(Any, endpoint.handler))
+            self.app.route(prefix + endpoint.path, methods=[endpoint.method], endpoint=name)(
+                cast(Any, endpoint.handler)
+            )
             self._by_name[name] = endpoint
         for rule in self.app.url_map.iter_rules():
             rule.methods = {self._by_name[_text(rule.endpoint)].method}  # without the HEAD that Werkzeug adds to GET

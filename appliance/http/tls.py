@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from appliance.files import FileTooLarge, NotARegularFile, read_limited, replace, write_atomic
+from appliance.files import FileTooLarge, NotARegularFile, read_limited, remove_temporaries, replace, write_atomic
 from appliance.http.certificates import INPUT_LIMIT, CertificateError, Pair, Reason, make_self_signed
 from appliance.threads import Threads
 
@@ -99,7 +99,7 @@ class CertificateStore:
         is made anew. Raises `OSError` where the folder cannot be read or written.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._remove_leftovers()
+        remove_temporaries(self._path.parent)  # what a crash left there holds a private key
         try:
             self.reload_now()
         except FileNotFoundError:
@@ -230,11 +230,6 @@ class CertificateStore:
         except FileNotFoundError:
             return None
         return status.st_ino, status.st_size, status.st_mtime_ns
-
-    def _remove_leftovers(self) -> None:
-        # A crash while writing leaves a temporary file, and it holds a private key.
-        for leftover in self._path.parent.glob(f".{self._path.name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
 
 
 def make_context(pair: Pair) -> SSL.Context:

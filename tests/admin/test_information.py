@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,16 @@ def test_head_is_another_method_and_its_answer_has_no_body(server: Server) -> No
     answer = server.curl("--head", path="/version?token=yourtoken")
     assert (answer.status, answer.body) == (400, b"")
     assert answer.headers["error-message"] == "Invalid authentication method. Expected GET"
+
+
+def test_a_directory_that_a_vendor_has_prepared_is_completed_once(tmp_path: Path) -> None:
+    etc = tmp_path / "server" / "state" / "admin" / "etc"
+    etc.mkdir(parents=True)
+    (etc / "version.txt").write_text("7.0\n")
+    with running(tmp_path / "server") as server:
+        assert server.get("/version").json == {"version": "7.0"}
+        assert server.get("/changelog").status == 200
+        (etc / "changelog.txt").unlink()
+        server.stop()
+        server.start()
+        assert server.get("/changelog").status == 404

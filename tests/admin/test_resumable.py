@@ -28,7 +28,9 @@ def begin(server: Server, body: bytes = b"", complete: str = "?0", *headers: str
     return server.curl(*arguments, path=f"{PATH}?token={TOKEN}", stdin=body)
 
 
-def append(server: Server, path: str, body: bytes, offset: int | str, complete: str = "?0", kind: str = PARTIAL) -> Answer:
+def append(
+    server: Server, path: str, body: bytes, offset: int | str, complete: str = "?0", kind: str = PARTIAL
+) -> Answer:
     headers = ["-H", f"Upload-Complete: {complete}", "-H", f"Upload-Offset: {offset}", "-H", kind]
     return server.curl("-X", "PATCH", *headers, "--data-binary", "@-", path=f"{path}?token={TOKEN}", stdin=body)
 

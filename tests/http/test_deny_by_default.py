@@ -21,6 +21,7 @@ from tests.support.surface import ENDPOINTS, REFUSED
 from tests.support.wire import Wire, assert_error_form
 
 MODULES: list[ModuleType] = [endpoints_information, endpoints_optional, endpoints_setup, endpoints_update]
+WRITING = ("POST", "PUT", "PATCH")
 BODY = b'--b\r\nContent-Disposition: form-data; name="settings"; filename="s"\r\n\r\n{}\r\n--b--\r\n'
 
 
@@ -32,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def request(method: str, path: str, *headers: str, query: str = "") -> bytes:
     """A request, with a body where it is a POST."""
-    body = BODY if method == "POST" else b""
+    body = BODY if method in WRITING else b""
     lines = [f"{method} {API}{path}{query} HTTP/1.1", "Host: box", "Connection: close", *headers]
     if body:
         lines += ["Content-Type: multipart/form-data; boundary=b", f"Content-Length: {len(body)}"]
@@ -64,7 +65,7 @@ def signed(
 
 def bad_requests(method: str, path: str) -> dict[str, bytes]:
     """The same request with every kind of credentials that are none."""
-    body = BODY if method == "POST" else b""
+    body = BODY if method in WRITING else b""
     other = "POST" if method == "GET" else "GET"
     good = signed(method, path, body=body)
     queries = {
@@ -107,7 +108,7 @@ def bad_requests(method: str, path: str) -> dict[str, bytes]:
     found["bad header and good token"] = request(
         method, path, headers["bad header and good token"], query=f"?token={TOKEN}"
     )
-    if method == "POST":
+    if method in WRITING:
         # The digest in the header is right for its signature, but another body follows.
         found["another body"] = request(method, path, signed(method, path, body=b"other"))
     return found
@@ -143,7 +144,7 @@ def served(server: Server) -> set[tuple[str, str]]:
     """Method and path of all that the server says it has."""
     document = server.curl(path="/openapi.json").json
     return {
-        (method.upper(), path.removeprefix(API))
+        (method.upper(), re.sub(r"\{\w+\}", "0" * 32, path.removeprefix(API)))
         for path, operations in document["paths"].items()
         for method in operations
         if method in ("get", "post", "put", "patch", "delete", "head")
@@ -151,21 +152,21 @@ def served(server: Server) -> set[tuple[str, str]]:
 
 
 def test_all_endpoints_refuse_all_bad_credentials(server: Server) -> None:
-    endpoints = sorted(served(server) | set(ENDPOINTS))
-    assert {endpoint for endpoint in endpoints if endpoint not in ENDPOINTS} <= {("GET", "/openapi.json")}
+    endpoints = sorted(served(server))
+    assert set(ENDPOINTS) <= set(endpoints)
     before = snapshot(server.admin)
 
     def attempt(case: tuple[str, str, str, bytes]) -> None:
         method, path, name, data = case
         with Wire(server.port) as wire:
             wire.send(data)
-            response = wire.response()
+            response = wire.response(method)
             wire.assert_ended()
         if name == "another body" and response.status == 400:
             return  # it could not even be read as this endpoint's body
         assert response.status == 403, (method, path, name, response)
         assert_error_form(response, 403)
-        assert response.json == REFUSED, (method, path, name)
+        assert method == "HEAD" or response.json == REFUSED, (method, path, name)
         assert response.headers["error-message"] == REFUSED["Error-Message"]
 
     cases = [

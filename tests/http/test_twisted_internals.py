@@ -129,11 +129,11 @@ def test_the_network_producer_is_the_transport() -> None:
 
 def test_waiting_for_the_transport() -> None:
     found = channel()
-    assert found._waitingForTransport is False
+    assert not found._waitingForTransport
     found.pauseProducing()
-    assert found._waitingForTransport is True and found.transport.producerState == "paused"
+    assert (found._waitingForTransport, found.transport.producerState) == (True, "paused")
     found.resumeProducing()
-    assert found._waitingForTransport is False and found.transport.producerState == "producing"
+    assert (found._waitingForTransport, found.transport.producerState) == (False, "producing")
 
 
 def test_a_stream_is_paused_and_resumed_with_the_transport() -> None:

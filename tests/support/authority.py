@@ -36,9 +36,7 @@ def key_pem(
     passphrase: bytes | None = None,
 ) -> bytes:
     """The key as PEM in PKCS#8 or, as `TraditionalOpenSSL`, in PKCS#1 or SEC 1."""
-    encryption = (
-        serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
-    )
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, form, encryption)
 
 
