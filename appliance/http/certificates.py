@@ -230,9 +230,7 @@ def _check_strength(key: object) -> ServerKey:
             return key
         case ed25519.Ed25519PrivateKey():
             return key
-    raise CertificateError(
-        Reason.UNSUPPORTED_KEY, "use RSA (2048 to 8192 bits), EC (P-256, P-384 or P-521) or Ed25519"
-    )
+    raise CertificateError(Reason.UNSUPPORTED_KEY, "use RSA (2048 to 8192 bits), EC (P-256, P-384 or P-521) or Ed25519")
 
 
 def _find_leaf(candidates: list[x509.Certificate], key: ServerKey) -> x509.Certificate:

@@ -209,9 +209,7 @@ class _Guarded(Protocol):
     def handshake_finished(self) -> bool:
         """Whether the client's last message of the TLS handshake has come."""
         protocol = self._protocol
-        return not isinstance(protocol, TLSMemoryBIOProtocol) or (
-            protocol.getHandle().get_peer_finished() is not None
-        )
+        return not isinstance(protocol, TLSMemoryBIOProtocol) or (protocol.getHandle().get_peer_finished() is not None)
 
     def abort(self) -> None:
         """Close without waiting for anything to be sent."""

@@ -56,7 +56,6 @@ class Receivers:
         limit = uploads.limit if files else body.limit
         return MultipartForm(body, call, authorise, self._threads, flow, uploads.folder, limit)
 
-
     def _appended(self, call: Call, body: AppendedBody, uploads: UploadPolicy | None, flow: Flow) -> AppendedFile:
         if uploads is None or call.append_to is None:
             raise LookupError("a body is appended where its endpoint's guard names a file of the upload policy")

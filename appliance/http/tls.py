@@ -166,9 +166,7 @@ class CertificateStore:
         self._watching = LoopingCall(self._look)
         self._watching.clock = self._clock
         ended = self._watching.start(interval, now=False)
-        self._watched = ended.addErrback(
-            lambda failure: self.log.failure("The watch over it has ended", failure)
-        )
+        self._watched = ended.addErrback(lambda failure: self.log.failure("The watch over it has ended", failure))
 
     async def stop(self) -> None:
         """End `watch`; returns when nothing of it runs any more."""
@@ -209,9 +207,7 @@ class CertificateStore:
             pair, now = self.pair, self._now()
             begin, end = pair.certificate.not_valid_before_utc, pair.certificate.not_valid_after_utc
             if pair.made_here and not begin <= now < end - RENEW_BEFORE:
-                self.log.warn(
-                    "The self-signed certificate ({begin} to {end}) is made anew", begin=begin, end=end
-                )
+                self.log.warn("The self-signed certificate ({begin} to {end}) is made anew", begin=begin, end=end)
                 self.renew_now()
 
     def _swap(self, pair: Pair, context: SSL.Context, stamp: Stamp | None) -> None:

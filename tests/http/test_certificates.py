@@ -85,9 +85,7 @@ class TestKeys:
         assert check(issue("box", key=key).pem, written, None, NOW).key_pem == key_pem(key)
 
     def test_accepts_windows_line_ends_and_a_byte_order_mark(self, leaf: Issued) -> None:
-        public, private = (
-            b"\xef\xbb\xbf" + each.replace(b"\n", b"\r\n") for each in (leaf.pem, leaf.key_pem)
-        )
+        public, private = (b"\xef\xbb\xbf" + each.replace(b"\n", b"\r\n") for each in (leaf.pem, leaf.key_pem))
 
         assert check(public, private, b"\r\n", NOW) == Pair(leaf.pem, leaf.key_pem)
 
@@ -315,18 +313,14 @@ class TestSelfSigned:
         }  # fmt: skip
 
     def test_leaves_out_what_is_no_name_or_address(self) -> None:
-        pair = make_self_signed(
-            ["", "(none)", "a..b", "ä", "x" * 64, "localhost"], ["", "eth0", "1.2.3"], NOW
-        )
+        pair = make_self_signed(["", "(none)", "a..b", "ä", "x" * 64, "localhost"], ["", "eth0", "1.2.3"], NOW)
 
         names = pair.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert names.get_values_for_type(x509.DNSName) == ["localhost"]
         assert len(names.get_values_for_type(x509.IPAddress)) == 2
 
     def test_bounds_the_addresses_and_keeps_loopback(self) -> None:
-        pair = make_self_signed(
-            [], [str(ipaddress.ip_address(2**32 - 1 - each)) for each in range(5000)], NOW
-        )
+        pair = make_self_signed([], [str(ipaddress.ip_address(2**32 - 1 - each)) for each in range(5000)], NOW)
 
         names = pair.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         addresses = names.get_values_for_type(x509.IPAddress)
@@ -336,9 +330,7 @@ class TestSelfSigned:
     def test_takes_a_name_too_long_for_a_common_name(self) -> None:
         name = ".".join(["label" * 5] * 4)
 
-        assert (
-            make_self_signed([name], [], NOW).certificate.subject.rfc4514_string().startswith("CN=localhost")
-        )
+        assert make_self_signed([name], [], NOW).certificate.subject.rfc4514_string().startswith("CN=localhost")
 
     def test_serves_and_does_nothing_else(self) -> None:
         extensions = make_self_signed(["box"], [], NOW).certificate.extensions
@@ -364,9 +356,7 @@ class TestSelfSigned:
         def verify(*options: str) -> subprocess.CompletedProcess[bytes]:
             time = str(int(NOW.timestamp()))
             argv = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-attime", time]
-            return subprocess.run(
-                [*argv, "-CAfile", str(file), *options, str(file)], check=False, capture_output=True
-            )
+            return subprocess.run([*argv, "-CAfile", str(file), *options, str(file)], check=False, capture_output=True)
 
         assert verify("-verify_ip", "192.0.2.7").returncode == 0
         assert verify("-verify_hostname", "box").returncode == 0

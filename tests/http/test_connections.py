@@ -88,9 +88,7 @@ class CountingTests(LimitsTestCase):
         self.assertTrue(self.admits(factory, v6("::ffff:192.0.2.2")))
 
     def test_counts_exempt_addresses_towards_the_total_only(self) -> None:
-        factory = self.limits(total=3, per_address=1, exempt=lambda host: host == "192.0.2.9").wrap(
-            echo_factory()
-        )
+        factory = self.limits(total=3, per_address=1, exempt=lambda host: host == "192.0.2.9").wrap(echo_factory())
 
         admitted = [self.admits(factory, v4("192.0.2.9")) for _ in range(4)]
 

@@ -100,9 +100,7 @@ class TestAnswer:
         assert b"Location" not in response
 
     @given(st.binary(max_size=60), st.binary(max_size=30), st.binary(max_size=30))
-    def test_puts_nothing_of_the_client_beside_the_location(
-        self, target: bytes, host: bytes, more: bytes
-    ) -> None:
+    def test_puts_nothing_of_the_client_beside_the_location(self, target: bytes, host: bytes, more: bytes) -> None:
         response = answer(b"GET /" + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nX: " + more, 443)
 
         names = [line.partition(b":")[0] for line in response.split(b"\r\n")[1:]]
@@ -183,9 +181,7 @@ class SocketTests(ListeningTestCase):
         def curl(*options: str) -> str:
             argv = ["curl", "--silent", "--noproxy", "*", "--max-time", "20", "--output", "/dev/null"]
             written = ["--write-out", "%{http_code} %{redirect_url}", f"http://127.0.0.1:{port}/a?b=c"]
-            return subprocess.run(
-                [*argv, *options, *written], capture_output=True, check=True
-            ).stdout.decode()
+            return subprocess.run([*argv, *options, *written], capture_output=True, check=True).stdout.decode()
 
         expected = "308 https://127.0.0.1:8443/a?b=c"
         self.assertEqual(await self.in_thread(curl), expected)

@@ -38,9 +38,7 @@ def mixed_pair() -> Pair:
     return Pair(new_pair().certificate_pem, new_pair().key_pem)
 
 
-def handshake(
-    port: int, session: ssl.SSLSession | None = None, context: ssl.SSLContext | None = None
-) -> ssl.SSLSocket:
+def handshake(port: int, session: ssl.SSLSession | None = None, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
     """A TLS connection that takes any certificate."""
     context = context or client_context()
     return context.wrap_socket(connect(port), server_hostname="localhost", session=session)
