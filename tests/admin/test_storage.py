@@ -85,6 +85,19 @@ def test_passwords_are_quoted_and_masked(server: Server, tmp_path: Path, passwor
     assert not Path("/tmp/appliance-trap").exists()
 
 
+def test_a_masked_password_posted_back_stays_what_it_was(server: Server, tmp_path: Path) -> None:
+    assert upload(server, tmp_path, {"type": "iscsi", **TYPES["iscsi"]}).status == 202
+    shown = server.until("/storage", lambda seen: seen.get("storage", {}).get("target") == TYPES["iscsi"]["target"])
+    assert shown["storage"]["password"] == MASKED
+    assert upload(server, tmp_path, {**shown["storage"], "username": "other"}).status == 202
+    server.until("/storage", lambda seen: seen["storage"]["username"] == "other")
+    assert json.loads((server.admin / "etc" / "storage.json").read_text())["storage"]["password"] == "pass"
+    assert upload(server, tmp_path, {"type": "local"}).status == 202
+    server.until("/storage", lambda seen: seen["storage"]["type"] == "local")
+    refused = upload(server, tmp_path, {**shown["storage"]})
+    assert refused.status == 400 and "password" in refused.json["Error-Message"]
+
+
 IP = "abcdef0123456789ABCDEF.:"
 PRINTABLE = "printable ASCII characters without spaces"
 
@@ -181,16 +194,3 @@ def test_a_file_limits_the_types(server: Server, tmp_path: Path) -> None:
     assert upload(server, tmp_path, {"type": "local"}).status == 202
     seen = server.until("/storage", lambda seen: seen["storage"] == {"type": "local"})
     assert seen["options"] == ["nfs", "local"]
-
-
-def test_a_masked_password_posted_back_stays_what_it_was(server: Server, tmp_path: Path) -> None:
-    assert upload(server, tmp_path, {"type": "iscsi", **TYPES["iscsi"]}).status == 202
-    shown = server.until("/storage", lambda seen: seen.get("storage", {}).get("target") == TYPES["iscsi"]["target"])
-    assert shown["storage"]["password"] == MASKED
-    assert upload(server, tmp_path, {**shown["storage"], "username": "other"}).status == 202
-    server.until("/storage", lambda seen: seen["storage"]["username"] == "other")
-    assert json.loads((server.admin / "etc" / "storage.json").read_text())["storage"]["password"] == "pass"
-    assert upload(server, tmp_path, {"type": "local"}).status == 202
-    server.until("/storage", lambda seen: seen["storage"]["type"] == "local")
-    refused = upload(server, tmp_path, {**shown["storage"]})
-    assert refused.status == 400 and "password" in refused.json["Error-Message"]
