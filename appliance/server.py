@@ -8,12 +8,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
@@ -108,32 +108,46 @@ class Appliance(Service):
         )
         self._ports: list[Any] = []
         self._notifier = Notifier.from_environment()
-        self._started: Deferred[None] | None = None
+        self._starting: Deferred[None] | None = None
 
     def startService(self) -> None:
         """Begin to start."""
         super().startService()
         self._reactor.callWhenRunning(self._begin)
 
-    async def _stop(self) -> None:
-        self._notifier.stopping()
-        for port in self._ports:
-            stopping = port.stopListening()
-            if stopping is not None:
-                await stopping
-        await self._site.drain(self._settings.server.drain_timeout)
-        await self._background.stop()
-        await self._certificates.stop()
-        await self._jobs.close()
-        await self._runner.stop()
-        await self._database.close()
-        self._access_log.stop()
-        _flush()
-
     def stopService(self) -> Deferred[None]:
         """Refuse new connections, let requests in flight end, close everything in the order it depends on."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._notifier.stopping()
+        steps: list[Callable[[], Awaitable[object]]] = [
+            self._break_off_start,
+            self._stop_listening,
+            lambda: self._site.drain(self._settings.server.drain_timeout),
+            self._background.stop,
+            self._certificates.stop,
+            self._jobs.close,
+            self._runner.stop,
+            self._database.close,
+        ]
+        for step in steps:
+            try:
+                await step()
+            except Exception:  # what comes after it is to be closed all the same
+                self._log.failure("A step of the shutdown failed")
+        self._access_log.stop()
+        _flush()
+
+    async def _break_off_start(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await self._starting
+
+    async def _stop_listening(self) -> None:
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
 
     def _web_root(self) -> Surface:
         """Pages and files beside the APIs: a vendor's dashboard, a built interface, or our own page."""
@@ -156,7 +170,8 @@ class Appliance(Service):
         return docs.render("API", [self._admin.document()], base_url=f"https://{_shown(self._ports[0].getHost())}")
 
     def _begin(self) -> None:
-        _ = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+        if self.running:
+            self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
 
     async def _start(self) -> None:
         settings = self._settings
@@ -214,6 +229,8 @@ class Appliance(Service):
         return self._admin.surface.envelope.error(error, None).body
 
     def _failed(self, failure: Failure) -> None:
+        if not self.running:
+            return  # stopped before it had started
         cause = _root_cause(failure)
         self._log.failure("Cannot start: {reason}", cause, reason=cause.getErrorMessage())
         self._reactor.addSystemEventTrigger("after", "shutdown", _exit_with_failure)

@@ -5,9 +5,11 @@ from hmac import compare_digest
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from appliance.admin.audit import AdminAudit
 from appliance.admin.tokens import TokenKey, TokenStore
+from appliance.database.errors import DatabaseError
 from appliance.database.nonces import Nonces
 from appliance.http.address import address_group
 from appliance.http.call import Call
@@ -28,6 +30,8 @@ def _refused() -> HttpError:
 
 class AdminAuthenticator:
     """Implements the table "Requests and authentication" of the admin contract."""
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -63,14 +67,14 @@ class AdminAuthenticator:
         if header is not None:
             return await self._by_header(call, token, header, setup)
         if given_hash is None and given_token is None:
-            if endpoint is not None and isinstance(endpoint.body, FormBody):
+            if call.method == "POST" and (endpoint is None or isinstance(endpoint.body, FormBody)):
                 return None
             raise await self._refuse(call, setup)
         return await self._judge(call, token, given_hash, given_token if self._token_in_query else None, setup)
 
-    async def identify_form(self, call: Call, endpoint: Endpoint, fields: Mapping[str, str]) -> Caller:
+    async def identify_form(self, call: Call, endpoint: Endpoint | None, fields: Mapping[str, str]) -> Caller:
         """Judge the form's fields `hash` and `token`."""
-        setup = endpoint.name == "setup"
+        setup = endpoint is not None and endpoint.name == "setup"
         token = self._tokens.current()
         if token is None:
             raise await self._refuse(call, setup)
@@ -96,11 +100,19 @@ class AdminAuthenticator:
             signed is None
             or not signed.is_timely(self._clock.seconds())
             or not _same(signed.signature, token.sign(signed.message(call.method, call.raw_path, call.query)))
-            or not await self._nonces.use(SURFACE, signed.nonce, 2 * hmac_header.ALLOWED_SKEW)
+            or not await self._is_fresh(signed.nonce)
         ):
             raise await self._refuse(call, setup)
         call.expected_digest = signed.digest
         return self._caller(call, "hmac")
+
+    async def _is_fresh(self, nonce: str) -> bool:
+        """Whether a nonce has not been used before; 503 where that cannot be known."""
+        try:
+            return await self._nonces.use(SURFACE, nonce, 2 * hmac_header.ALLOWED_SKEW)
+        except DatabaseError as error:
+            self._log.error("A signed request cannot be checked for replay: {error}", error=error)
+            raise HttpError(503, "The database is not available", headers={"Retry-After": "5"}) from error
 
     def _caller(self, call: Call, kind: str) -> Caller:
         return Caller(kind, "admin", _ROLES, address=call.address, surface=SURFACE)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from appliance.admin.directory import AdminDirectory
 from appliance.admin.models import CertsStatus
-from appliance.admin.scripts import Scripts
+from appliance.admin.scripts import JOB_SECONDS, Scripts
 from appliance.admin.status import note, read_word, tail
 from appliance.background import Background
 from appliance.files import FileTooLarge, NotARegularFile, read_limited, write_atomic
@@ -45,7 +45,11 @@ class Certificates:
     async def start(self, public: bytes, private: bytes, ca: bytes | None, owner: str) -> None:
         """Begin; returns once the status is `running`. Raises `AlreadyRunning`."""
         job = await self._jobs.reserve(KIND, owner=owner)
-        await self._threads.run(self._begin)
+        try:
+            await self._threads.run(self._write, "running")
+        except BaseException:
+            await job.abandon("its status cannot be written")
+            raise
         self._background.spawn("certificates", self._install(job, public, private, ca))
 
     async def status(self) -> CertsStatus:
@@ -64,7 +68,8 @@ class Certificates:
                 return
             await self._threads.run(self._hand_over, (public, private, ca))
             invocation = self._scripts.invocation(KIND)
-            await job.launch(invocation.argv, env=invocation.env, log=self._directory.log / "certs_output.log")
+            log = self._directory.log / "certs_output.log"
+            await job.launch(invocation.argv, env=invocation.env, log=log, time_limit=JOB_SECONDS)
 
     async def _ended(self, job: Job) -> None:
         """Serve what the script accepted; after a crash in between this runs again and does the same."""
@@ -78,16 +83,10 @@ class Certificates:
             except (OSError, FileTooLarge, NotARegularFile) as error:
                 await self._threads.run(self._fail, "script error", str(error))
             else:
-                await self._threads.run(self._succeed)
+                await self._threads.run(self._write, "success")
         else:
             await self._scripts.recover(self._directory.root, self._log)
             await self._threads.run(self._fail, "interrupted" if result.interrupted else "script error")
-
-    def _begin(self) -> None:
-        self._write("running")
-
-    def _succeed(self) -> None:
-        self._write("success")
 
     def _fail(self, why: str, detail: str = "") -> None:
         """Say why once: after a checked failure the job's end comes here again."""

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from appliance.admin import figures
 from appliance.admin.directory import AdminDirectory
-from appliance.admin.models import Accepted, Endpoints, Health, Services, Version
+from appliance.admin.models import Endpoints, Health, Services, Status, Version
 from appliance.admin.power import Power
 from appliance.admin.scripts import Scripts
 from appliance.admin.small_file import SmallFile
@@ -103,21 +103,22 @@ class RebootEndpoints:
 
     @routes.get(
         "/reboot",
-        reply=Accepted,
+        reply=Status,
         who=administrator,
         audit="reboot.get",
         status=202,
         statuses=(400,),
         cancellable=False,
     )
-    async def reboot(self, call: Call) -> Accepted:
+    async def reboot(self, call: Call) -> Reply:
         """Back up the settings, then reboot."""
         purpose = (call.header("Sec-Purpose") or call.header("Purpose") or "").lower()
         if "prefetch" in purpose:
             raise bad_request("Reboot is not available: the request is a prefetch")
         with as_answers():
             await self._power.reboot(call.address)
-        return Accepted(f"{PREFIX}/reboot")
+        headers = {**NO_CACHE, "Location": f"{PREFIX}/reboot"}
+        return Reply(202, b'{"Status":"202 Accepted"}', headers=headers)
 
 
 def _first_line(content: bytes) -> str | None:

@@ -4,7 +4,11 @@ A POST begins (its body may hold the first bytes), HEAD tells the offset, PATCH 
 that says `Upload-Complete: ?1` ends the upload and starts the update, answered as POST update is.
 """
 
+import re
+from contextlib import suppress
+
 from appliance.admin.endpoints_information import PREFIX
+from appliance.admin.errors import Missing
 from appliance.admin.models import Accepted, Status
 from appliance.admin.resumable import ResumableUploads
 from appliance.admin.translate import as_answers
@@ -20,6 +24,7 @@ from appliance.threads import Threads
 
 PATH = f"{PREFIX}/update/upload"
 PARTIAL = "application/partial-upload"
+_INTEGER = re.compile(r"[0-9]{1,15}")
 _BODY = AppendedBody((PARTIAL, "application/octet-stream"))
 
 
@@ -35,16 +40,15 @@ class ResumableUpdateEndpoints:
         self._limit = limit
 
     async def begin(self, call: Call) -> None:
-        """Check the headers and make the file that the body goes to."""
+        """Check the headers and choose the file that the body goes to."""
         _complete(call)
-        announced = call.header("Upload-Length")
-        if announced is not None and (not announced.isdigit() or int(announced) > self._limit):
+        announced = _number(call, "Upload-Length")
+        if announced is not None and announced > self._limit:
             raise HttpError(413, f"Invalid Upload-Length. Allowed: <= {self._limit}")
         check_length(call, self._limit)
         with as_answers():
             await self._updates.ensure_idle()
-            id = await self._threads.run(self._uploads.create)
-            call.append_to = AppendTo(await self._threads.run(self._uploads.path, id), 0)
+            call.append_to = AppendTo(await self._threads.run(self._uploads.new_path), 0, new=True)
 
     @routes.post(
         "",
@@ -58,7 +62,13 @@ class ResumableUpdateEndpoints:
     )
     async def create_upload(self, call: Call, body: None) -> Accepted | Reply:
         """Begin a resumable upload; `Upload-Complete: ?1` makes it a whole one at once."""
-        return await self._taken(call, _id(call), created=True)
+        upload = _id(call)
+        try:
+            return await self._taken(call, upload, created=True)
+        except BaseException:  # its client never learns the upload's name
+            with suppress(Missing):
+                await self._threads.run(self._uploads.cancel, upload)
+            raise
 
     @routes.head("/<upload>", who=administrator, status=204, statuses=(404,))
     async def upload_offset(self, call: Call, upload: str) -> Reply:
@@ -74,8 +84,7 @@ class ResumableUpdateEndpoints:
         with as_answers():
             path = await self._threads.run(self._uploads.path, upload)
             offset = await self._threads.run(self._uploads.offset, upload)
-        given = call.header("Upload-Offset") or ""
-        if not given.isdigit() or int(given) != offset:
+        if _number(call, "Upload-Offset") != offset:
             fields = {"expected-offset": offset}
             raise HttpError(409, "Wrong Upload-Offset", fields=fields, headers=self._progress(offset))
         call.append_to = AppendTo(path, offset)
@@ -133,7 +142,15 @@ def _complete(call: Call) -> bool:
     return value == "?1"
 
 
+def _number(call: Call, name: str) -> int | None:
+    """Read an integer header of RFC 9651, None where it is missing. Raises a 400 for anything else."""
+    value = call.header(name)
+    if value is not None and not _INTEGER.fullmatch(value):
+        raise bad_request(f"Invalid header: {name}. Expected a number of bytes")
+    return int(value) if value is not None else None
+
+
 def _id(call: Call) -> str:
     if call.append_to is None:
-        raise LookupError("the guard has not made a file")
+        raise LookupError("the guard has not chosen a file")
     return call.append_to.path.name.rpartition("-")[2]

@@ -59,10 +59,12 @@ class SetupEndpoints:
         await self._audit.record(call, "token.update.success", "success")
 
     async def _change(self, token: str) -> None:
-        await self._threads.run(write_atomic, self._directory.uploads / "api.token", token.encode(), mode=0o600)
-        with as_answers():
-            finished = await self._scripts.run("token")
-        await self._threads.run(self._directory.clear_uploads, ("api.token",))
+        try:
+            await self._threads.run(write_atomic, self._directory.uploads / "api.token", token.encode(), mode=0o600)
+            with as_answers():
+                finished = await self._scripts.run("token")
+        finally:
+            await self._threads.run(self._directory.clear_uploads, ("api.token",))
         self._tokens.look_again()
         current = self._tokens.current()
         if not finished.succeeded or current is None or not current.token.matches(token):

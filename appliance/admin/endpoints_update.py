@@ -13,6 +13,7 @@ from appliance.http.endpoints import FormBody, Routes
 from appliance.http.errors import bad_request
 from appliance.http.replies import FileReply
 from appliance.identity.caller import administrator
+from appliance.process.run import Finished
 
 
 class UpdateEndpoints:
@@ -99,7 +100,7 @@ class SupportEndpoints:
         with as_answers():
             finished = await self._scripts.run(script, timeout=600.0)
         if not finished.succeeded:
-            raise bad_request(f"Making {name} failed: {finished.describe()}")
+            raise bad_request(f"Making {name} failed: {last_words(finished)}")
         return attachment(self._directory.uploads / name)
 
 
@@ -107,3 +108,10 @@ def attachment(path: Path) -> FileReply:
     """A download under the file's own name; `Filename` is the reference's header, the other RFC 6266."""
     headers = {**NO_CACHE, "Filename": path.name, "Content-Disposition": f'attachment; filename="{path.name}"'}
     return FileReply(path, "application/octet-stream", headers)
+
+
+def last_words(finished: Finished) -> str:
+    """What a failed script said last on standard error, or how it ended where it said nothing."""
+    lines = finished.stderr.decode("utf-8", "replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1][:200] if said else finished.describe()

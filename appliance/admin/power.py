@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from appliance.admin.backup import Backups
 from appliance.admin.errors import Refused
 from appliance.admin.scripts import Scripts
 from appliance.background import Background
-from appliance.process.errors import AlreadyRunning
+from appliance.process.errors import AlreadyRunning, JobError, ProcessError
 from appliance.settings import Settings
 from appliance.threads import Threads
 
@@ -17,6 +19,8 @@ _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container
 
 class Power:
     """Reboots the machine by the script `reboot`."""
+
+    _log = Logger()
 
     def __init__(
         self, settings: Settings, scripts: Scripts, backups: Backups, threads: Threads, background: Background
@@ -40,6 +44,9 @@ class Power:
             await job.wait()
         except AlreadyRunning:
             pass  # a backup that runs already holds the same settings
+        except (JobError, ProcessError, OSError) as error:
+            # A full disk, as likely as not: no reason to refuse what may be its cure.
+            self._log.error("Rebooting without a backup of the settings: {error}", error=error)
         finished = await self._scripts.run("reboot")
         if not finished.succeeded:
             raise Refused(f"Reboot failed: {finished.describe()}")

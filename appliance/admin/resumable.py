@@ -8,6 +8,7 @@ import hashlib
 import re
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.admin.directory import AdminDirectory
@@ -27,14 +28,12 @@ class ResumableUploads:
     def __init__(self, directory: AdminDirectory) -> None:
         self._directory = directory
 
-    def create(self) -> str:
-        """Begin an upload and return its id. Raises `Refused` when there are eight younger than a day already."""
+    def new_path(self) -> Path:
+        """Return where a new upload goes. Raises `Refused` when there are eight younger than a day already."""
         self.sweep()
         if len(self._unfinished()) >= MAX_UNFINISHED:
             raise Refused(f"Too many unfinished uploads. Allowed: <= {MAX_UNFINISHED}")
-        id = secrets.token_hex(16)
-        (self._directory.uploads / f"{PREFIX}{id}").touch(mode=0o600, exist_ok=False)
-        return id
+        return self._directory.uploads / f"{PREFIX}{secrets.token_hex(16)}"
 
     def path(self, id: str) -> Path:
         """Return the file of an upload. Raises `Missing` for an id that is none of ours."""
@@ -46,7 +45,10 @@ class ResumableUploads:
 
     def offset(self, id: str) -> int:
         """Return how many bytes there are. Raises `Missing`."""
-        return self.path(id).stat().st_size
+        try:
+            return self.path(id).stat().st_size
+        except FileNotFoundError:
+            raise Missing from None
 
     def cancel(self, id: str) -> None:
         """Delete an upload. Raises `Missing`."""
@@ -64,8 +66,9 @@ class ResumableUploads:
     def sweep(self) -> None:
         """Delete uploads that nothing was added to for a day."""
         for path in self._unfinished():
-            if time.time() - path.stat().st_mtime > KEEP_SECONDS:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # finished or given up meanwhile
+                if time.time() - path.stat().st_mtime > KEEP_SECONDS:
+                    path.unlink()
 
     def _unfinished(self) -> list[Path]:
         return list(self._directory.uploads.glob(f"{PREFIX}*"))

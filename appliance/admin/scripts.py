@@ -16,6 +16,9 @@ from appliance.threads import Threads
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT = 120.0
+JOB_SECONDS = 3600.0
+"""What settings, storage and certs get: one that hangs must not refuse all that come after it. An update and a
+restore are never cut off, and a backup can be stopped by request."""
 OUTPUT_LIMIT = 256 * 1024
 
 

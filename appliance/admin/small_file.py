@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
+from appliance.files import FileTooLarge, NotARegularFile, read_limited
+
 LIMIT = 64 * 1024
 FRESH_SECONDS = 0.05
 
@@ -53,8 +55,6 @@ class SmallFile(Generic[T]):
 
     def _read(self) -> T | None:
         try:
-            with open(self._path, "rb") as file:
-                content = file.read(LIMIT + 1)
-        except OSError:
+            return self._decode(read_limited(self._path, LIMIT))
+        except (OSError, FileTooLarge, NotARegularFile):
             return None
-        return self._decode(content) if len(content) <= LIMIT else None

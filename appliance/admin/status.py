@@ -31,14 +31,6 @@ class UpdateProgress(msgspec.Struct):
     percentage: int | None = None
 
 
-class BackupProgress(msgspec.Struct, omit_defaults=True):
-    """uploads/backup.json."""
-
-    status: str
-    filesize: str | None = None
-    sha256: str | None = None
-
-
 class JsonStatus:
     """A JSON status file; a half-written one is read again, and then the last good value stands for it."""
 
@@ -84,7 +76,7 @@ def tail(path: Path) -> str | None:
 
 def note(path: Path, text: str) -> None:
     """Append a line as the scripts do: `[epoch][SYSTEM] text`."""
-    append_line(path, f"[{int(time.time())}][SYSTEM] {text}\n".encode(), LOG_LIMIT)
+    append_line(path, f"[{int(time.time())}][SYSTEM] {' '.join(text.splitlines())}\n".encode(), LOG_LIMIT)
 
 
 class UpdateFiles:

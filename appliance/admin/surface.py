@@ -113,6 +113,7 @@ class Admin:
 
     def start_first_run(self) -> Secret | None:
         """Return the first run's token, made now where no token is set; None where there is no first run. Blocking."""
+        self._tokens.forget_replaced_setup()
         if self._features.first_run and self._tokens.current() is None:
             return self._tokens.start_first_run(self._features.word_length)
         return self._tokens.setup_token() if self._features.first_run else None

@@ -55,16 +55,8 @@ class TokenStore:
         return self._token.get()
 
     def first_run_pending(self) -> bool:
-        """Whether the setup token still waits to be replaced.
-
-        A setup file that names another token than the one in force is what a crash between setting the new token
-        and removing the old setup file leaves; the first run is over then.
-        """
-        setup = self._setup.get()
-        if setup is None:
-            return False
-        token = self._token.get()
-        return token is None or token.token == setup.token
+        """Whether the setup token still waits to be replaced: as long as its file is not empty."""
+        return self._setup.get() is not None
 
     def start_first_run(self, words: int) -> Secret:
         """Make a token of `words` words and demand its replacement. Blocking; raises OSError."""
@@ -77,7 +69,16 @@ class TokenStore:
     def setup_token(self) -> Secret | None:
         """The token of a first run that is pending."""
         setup = self._setup.get()
-        return setup.token if setup is not None and self.first_run_pending() else None
+        return setup.token if setup is not None else None
+
+    def forget_replaced_setup(self) -> None:
+        """Remove a setup file that names another token than the one in force. Blocking; called at start.
+
+        A crash between setting the new token and removing the setup file leaves that; the first run is over then.
+        """
+        setup, token = self._setup.get(), self._token.get()
+        if setup is not None and token is not None and token.token != setup.token:
+            self.end_first_run()
 
     def end_first_run(self) -> None:
         """The token was replaced: no more need for a setup. Blocking."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from appliance.admin.directory import AdminDirectory
-from appliance.admin.scripts import Scripts
+from appliance.admin.scripts import JOB_SECONDS, Scripts
 from appliance.files import write_atomic
 from appliance.process.job import Job
 from appliance.process.jobs import Jobs
@@ -39,7 +39,7 @@ class HandOver:
                 await self._threads.run(write_atomic, self._directory.uploads / name, content, mode=0o600)
             invocation = self._scripts.invocation(self._kind, argument)
             log = self._directory.log / f"{self._kind}_output.log"
-            await job.launch(invocation.argv, env=invocation.env, log=log)
+            await job.launch(invocation.argv, env=invocation.env, log=log, time_limit=JOB_SECONDS)
 
     async def _ended(self, job: Job) -> None:
         """The script has logged how it went; what it left half-done when it was killed is put right."""

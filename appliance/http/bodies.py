@@ -61,20 +61,33 @@ class IgnoredBody:
 
 
 class CollectedBody:
-    """Collects a body up to `limit` bytes in memory and hands it to `decode` at the end."""
+    """Collects a body up to `limit` bytes in memory and hands it to `decode` at the end.
 
-    def __init__(self, limit: int, decode: Callable[[bytes], Awaitable[object]]) -> None:
+    Beyond the limit it is refused: by what `too_long` raises, where that is given, else with 413.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        decode: Callable[[bytes], Awaitable[object]],
+        too_long: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._limit = limit
         self._decode = decode
+        self._too_long = too_long
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> None:
-        """Keep a piece; 413 beyond the limit."""
+    def feed(self, data: bytes) -> Deferred[None] | None:
+        """Keep a piece; refuse it beyond the limit."""
         self._size += len(data)
         if self._size > self._limit:
-            raise too_large(self._limit)
+            self._pieces.clear()
+            if self._too_long is None:
+                raise too_large(self._limit)
+            return start_waiting(self._too_long())
         self._pieces.append(data)
+        return None
 
     async def finish(self) -> object:
         """Decode what was collected."""
@@ -119,21 +132,40 @@ def invalid(where: str, error: msgspec.ValidationError) -> InvalidInput:
 
 
 def urlencoded_receiver(spec: FormBody, call: Call, authorise: Authorise | None) -> CollectedBody:
-    """A receiver for an `application/x-www-form-urlencoded` form, for forms without files."""
+    """A receiver for an `application/x-www-form-urlencoded` form, for forms without files.
+
+    Where credentials may still come in a field (`authorise` given), they are asked for before anything else is refused.
+    """
     limit = min(spec.limit, IGNORED_BODY_LIMIT)
-    check_length(call, limit)
+    if authorise is None:
+        check_length(call, limit)
+
+    async def too_long() -> None:
+        if authorise is not None:
+            await authorise({})
+        raise too_large(limit)
 
     async def decode(raw: bytes) -> object:
-        fields = {}
-        for name, values in parse_query(raw).items():
-            if len(values) > 1:
-                raise bad_request(f"Duplicate field: {name}")
-            fields[name] = values[0]
+        try:
+            fields = _single_values(raw)
+        except HttpError:
+            if authorise is not None:
+                await authorise({})
+            raise
         if authorise is not None:
             await authorise(fields)
         return form_value(spec, dict(fields))
 
-    return CollectedBody(limit, decode)
+    return CollectedBody(limit, decode, too_long)
+
+
+def _single_values(raw: bytes) -> dict[str, str]:
+    fields = {}
+    for name, values in parse_query(raw).items():
+        if len(values) > 1:
+            raise bad_request(f"Duplicate field: {name}")
+        fields[name] = values[0]
+    return fields
 
 
 def form_value(spec: FormBody, values: Mapping[str, object]) -> object:

@@ -20,11 +20,11 @@ MAX_QUERY_PARAMETERS = 100
 class Call:
     """A request's head, and what the way of the request adds to it step by step.
 
-    `target` is the request target as it was sent, `raw_path` its path part (still percent-encoded), `path` the
-    decoded one. `address` is the client's, seen through trusted proxies. `caller` is there once the surface's
-    authenticator has answered. Handlers may put facts for the audit log into `audit_details` and name what they
-    act on in `audit_object`. Where an authenticator has set `expected_digest` (SHA-256 in hex), a body with another
-    `body_digest` is refused before the handler.
+    `raw_path` is the path part of the request target as it was sent (still percent-encoded), `path` the decoded one,
+    `query` what follows the `?`. `address` is the client's, seen through trusted proxies. `caller` is there once the
+    surface's authenticator has answered. Handlers may put facts for the audit log into `audit_details` and name what
+    they act on in `audit_object`. Where an authenticator has set `expected_digest` (SHA-256 in hex), a body with
+    another `body_digest` is refused before the handler.
     """
 
     __slots__ = (
@@ -45,7 +45,6 @@ class Call:
         "path",
         "query",
         "raw_path",
-        "secure",
         "started",
         "surface",
     )
@@ -58,7 +57,6 @@ class Call:
         self.query = query
         self.headers = headers
         self.address = ""
-        self.secure = True
         self.length: int | None = 0
         self.expected_digest: str | None = None
         self.body_digest: str | None = None
@@ -71,6 +69,11 @@ class Call:
         self.audit_object: str | None = None
         self.audit_details: dict[str, object] = {}
         self._arguments: dict[str, list[str]] | None = None
+
+    @property
+    def has_its_body(self) -> bool:
+        """Whether the body that came is the one that was signed, where one was."""
+        return self.expected_digest == self.body_digest
 
     @property
     def arguments(self) -> dict[str, list[str]]:

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from appliance.http.bodies import Receiver, invalid
 from appliance.http.call import Call
-from appliance.http.endpoints import Endpoint
-from appliance.http.errors import HttpError, MethodNotAllowed, forbidden
+from appliance.http.endpoints import Endpoint, FormBody
+from appliance.http.errors import HttpError, MethodNotAllowed, forbidden, insufficient_storage, is_disk_full
 from appliance.http.receivers import Receivers
 from appliance.http.replies import FileReply, Reply
 from appliance.http.surface import Surface, Surfaces
@@ -27,6 +27,10 @@ Answer = Reply | FileReply
 
 _DENIED = "Permission denied"
 _OTHER_BODY = "Authentication error"
+
+
+class _NoFields(msgspec.Struct):
+    """A form of which nothing but credentials is wanted."""
 
 
 class Dispatcher:
@@ -43,9 +47,8 @@ class Dispatcher:
         surface = call.surface = self._surfaces.owner(call.path)
         try:
             endpoint, call.parameters = surface.router.find(call.method, call.path)
-        except MethodNotAllowed:
-            call.caller = await surface.authenticator.identify(call, None)
-            raise
+        except MethodNotAllowed as error:
+            return await self._admit_wrong_method(call, surface, error, flow)
         call.endpoint = endpoint
         caller = await surface.authenticator.identify(call, endpoint)
         if caller is not None:
@@ -57,11 +60,23 @@ class Dispatcher:
 
         return self._receivers.open(call, endpoint.body, surface.uploads, authorise, flow)
 
+    async def _admit_wrong_method(self, call: Call, surface: Surface, error: MethodNotAllowed, flow: Flow) -> Receiver:
+        """Tell of the wrong method only who has shown good credentials, in the form if need be."""
+        call.caller = await surface.authenticator.identify(call, None)
+        if call.caller is not None:
+            raise error
+
+        async def authorise(fields: Mapping[str, str]) -> None:
+            call.caller = await surface.authenticator.identify_form(call, None, fields)
+            raise error
+
+        return self._receivers.open(call, FormBody(_NoFields), surface.uploads, authorise, flow)
+
     async def answer(self, call: Call, body: object) -> Answer:
         """Run the handler of an admitted request whose body is in, and audit what it changed."""
         endpoint, surface = cast(Endpoint, call.endpoint), cast(Surface, call.surface)
         try:
-            if call.expected_digest != call.body_digest:
+            if not call.has_its_body:
                 raise forbidden(_OTHER_BODY)
             arguments = self._arguments(call, endpoint, body)
             result = await endpoint.handler(*arguments, **call.parameters)
@@ -80,6 +95,9 @@ class Dispatcher:
 
     def refusal(self, call: Call, error: BaseException) -> Reply:
         """Turn what went wrong into the surface's error form; a defect of ours is logged and becomes a bare 500."""
+        if is_disk_full(error):
+            self._log.error("request {request} met a full disk: {error}", request=call.id, error=error)
+            error = insufficient_storage()
         if not isinstance(error, HttpError):
             self._log.failure("request {request} failed", request=call.id, failure=Failure(error))
             error = HttpError(500)

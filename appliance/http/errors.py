@@ -3,6 +3,7 @@
 Each surface's envelope turns an `HttpError` into that surface's own error form.
 """
 
+import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -69,5 +70,10 @@ def too_large(limit: int) -> HttpError:
 
 
 def insufficient_storage() -> HttpError:
-    """A 507: the disk has no room for the body."""
+    """A 507: the disk has no room for what the request brings or causes."""
     return HttpError(507, "Not enough free space to store the request body")
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an operation failed for want of space or quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

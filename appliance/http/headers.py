@@ -8,12 +8,8 @@ from appliance.http.errors import reason
 API_CSP = "default-src 'none'; frame-ancestors 'none'"
 
 # RFC 6797, RFC 9110 section 5.5, and the header table of the admin contract.
-SECURITY_HEADERS = (
-    b"Strict-Transport-Security: max-age=31536000\r\n"
-    b"X-Frame-Options: deny\r\n"
-    b"X-Content-Type-Options: nosniff\r\n"
-    b"Referrer-Policy: no-referrer\r\n"
-)
+PLAIN_SECURITY_HEADERS = b"X-Frame-Options: deny\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+SECURITY_HEADERS = b"Strict-Transport-Security: max-age=31536000\r\n" + PLAIN_SECURITY_HEADERS
 
 _FORBIDDEN = dict.fromkeys([*range(0x20), 0x7F], " ")
 _status_lines: dict[int, bytes] = {}

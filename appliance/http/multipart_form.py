@@ -1,8 +1,9 @@
 """multipart/form-data (RFC 7578), parsed while it arrives: files go to disk, small parts and texts to memory."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 import msgspec
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, StrictParserError
@@ -27,8 +28,9 @@ class MultipartForm:
     """Receives one form into the struct of `spec`.
 
     Where credentials may still come in a field (`authorise` given), they must do so before the first file part and
-    within the first 64 KiB; until then nothing is stored. Raises 400 for what is malformed, a part that comes twice
-    or a file part nobody asked for; 413 beyond a limit; whatever `authorise` raises.
+    within the first 64 KiB; until then nothing is stored, and nothing else is refused before they are. Raises 400 for
+    what is malformed, a part that comes twice or a file part nobody asked for; 413 beyond a limit; whatever
+    `authorise` raises.
     """
 
     def __init__(
@@ -41,7 +43,8 @@ class MultipartForm:
         folder: Path,
         limit: int,
     ) -> None:
-        check_length(call, limit)
+        if authorise is None:
+            check_length(call, limit)
         boundary = content_type(call)[1].get("boundary", "")
         if not 0 < len(boundary) <= 200:
             raise bad_request("Missing or invalid multipart boundary")
@@ -50,8 +53,8 @@ class MultipartForm:
         except (MultipartError, UnicodeEncodeError):
             raise bad_request("Missing or invalid multipart boundary") from None
         self._spec = spec
+        self._call = call
         self._limit = limit
-        self._length = call.length
         self._authorise = authorise
         self._threads = threads
         self._flow = flow
@@ -71,13 +74,33 @@ class MultipartForm:
 
     def feed(self, data: bytes) -> Deferred[None] | None:
         """Take the next bytes of the body."""
+        if self._authorise is None:
+            return self._parse(data)
+        try:
+            return self._parse_until_asked(data)
+        except HttpError as error:
+            if self._authorise is None:
+                raise
+            return _then(self._ask(), partial(_raise, error))
+
+    def _parse_until_asked(self, data: bytes) -> Deferred[None] | None:
+        """Parse up to where credentials count no more, ask for them there, go on with the rest."""
+        border = CREDENTIALS_WITHIN - self._received
+        if len(data) <= border:
+            return self._parse(data)
+        waiting = self._parse(data[:border]) if border else None
+        if self._authorise is not None:
+            waiting = self._ask()
+        return _then(waiting, partial(self._parse, data[border:]))
+
+    def _parse(self, data: bytes) -> Deferred[None] | None:
         self._received += len(data)
         if self._received > self._limit:
             raise too_large(self._limit)
         if self._ended and not data.strip(b"\r\n"):
             return None
         try:
-            waiting = self._pump(self._parser.parse(data))
+            return self._pump(self._parser.parse(data))
         except StrictParserError as error:
             # The line end after the last boundary, when it comes by itself. Where it is something else, the form has
             # no end, and `finish` says so.
@@ -85,9 +108,6 @@ class MultipartForm:
                 raise _malformed(error) from None
             self._ended = True
             return None
-        if waiting is None and self._authorise is not None and self._received > CREDENTIALS_WITHIN:
-            return self._ask()
-        return waiting
 
     async def finish(self) -> object:
         """Return the form once all its files are on disk."""
@@ -146,7 +166,12 @@ class MultipartForm:
         authorise, self._authorise = self._authorise, None
         if authorise is None:
             raise forbidden("Authentication error")
-        return start_waiting(authorise(self._texts()))
+
+        async def ask() -> None:
+            await authorise(self._texts())
+            check_length(self._call, self._limit)
+
+        return start_waiting(ask())
 
     def _is_file(self, segment: MultipartSegment) -> bool:
         annotation = self._annotations.get(segment.name)
@@ -170,7 +195,7 @@ class MultipartForm:
         if annotation is not None and holds(annotation, Upload):
             del self._values[name]
             self._sinks[name] = self._sink = FileSink(
-                self._threads, self._flow, self._folder, segment.filename, self._length, self._limit
+                self._threads, self._flow, self._folder, segment.filename, self._call.length, self._limit
             )
         else:
             self._pieces, self._pieces_size = [], 0
@@ -202,6 +227,14 @@ class MultipartForm:
 
     def _texts(self) -> dict[str, str]:
         return {name: value for name, value in self._values.items() if isinstance(value, str)}
+
+
+def _then(waiting: Deferred[None] | None, go_on: Callable[[], Deferred[None] | None]) -> Deferred[None] | None:
+    return go_on() if waiting is None else waiting.addCallback(lambda _: go_on())
+
+
+def _raise(error: HttpError) -> NoReturn:
+    raise error
 
 
 def _malformed(error: MultipartError) -> HttpError:

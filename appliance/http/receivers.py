@@ -63,7 +63,7 @@ class Receivers:
             raise HttpError(415, f"Unsupported media type. Expected {' or '.join(body.media_types)}")
         check_length(call, uploads.limit - call.append_to.offset)
         sink = FileSink(self._threads, flow, uploads.folder, None, call.length, uploads.limit, call.append_to)
-        return AppendedFile(sink)
+        return AppendedFile(sink, call, new=call.append_to.new)
 
 
 def _json_part(call: Call, body: FormBody, name: str) -> CollectedBody:

@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from appliance.http.address import host_is_valid
+from appliance.http.headers import API_CSP, PLAIN_SECURITY_HEADERS, header_line
 
 HEAD_LIMIT = 8 * 1024
 HEAD_SECONDS = 10.0
@@ -31,8 +32,8 @@ def answer(head: bytes, https_port: int) -> bytes:
     The whole response to the request whose head, without the empty line, is `head`.
 
     308 (RFC 9110 section 15.4.9, so that methods stay as they are) to the same host, path and query at
-    `https_port`, with path and query as they came. What is not HTTP/1, or names no valid host, gets a 400. No
-    HSTS here: RFC 6797 section 7.2 forbids it over plain HTTP.
+    `https_port`, with path and query as they came. What is not HTTP/1, or names no valid host, gets a 400. The security
+    headers but HSTS, which RFC 6797 section 7.2 forbids over plain HTTP.
     """
     location = _location(head, https_port)
     if location is None:
@@ -66,7 +67,8 @@ def _location(head: bytes, https_port: int) -> bytes | None:
 
 
 def _response(status: bytes, headers: bytes) -> bytes:
-    return b"HTTP/1.1 " + status + b"\r\n" + headers + b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+    lines = [status, b"\r\n", PLAIN_SECURITY_HEADERS, header_line("Content-Security-Policy", API_CSP), headers]
+    return b"HTTP/1.1 " + b"".join(lines) + b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class RedirectFactory(Factory["RedirectProtocol"]):

@@ -22,7 +22,7 @@ class Authenticator(Protocol):
         Returns None where the credentials may still come in the form. Raises an `HttpError` to refuse.
         """
 
-    async def identify_form(self, call: Call, endpoint: Endpoint, fields: Mapping[str, str]) -> Caller:
+    async def identify_form(self, call: Call, endpoint: Endpoint | None, fields: Mapping[str, str]) -> Caller:
         """Judge by the form's text fields that came before its first file. Raises an `HttpError` to refuse."""
 
 

@@ -1,6 +1,5 @@
 """Uploaded files: written and hashed in a thread while they arrive, with back-pressure on the sender."""
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -12,7 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from appliance.http.errors import HttpError, insufficient_storage, too_large
+from appliance.http.call import Call
+from appliance.http.errors import HttpError, insufficient_storage, is_disk_full, not_found, too_large
 from appliance.threads import Threads
 
 BLOCK = 512 * 1024
@@ -56,9 +56,8 @@ class Upload:
         self.filename = filename
         self.taken = False
 
-    def take(self, destination: Path, mode: int = 0o600) -> None:
+    def take(self, destination: Path) -> None:
         """Move the file to `destination` on the same file system, replacing what is there. Blocking."""
-        os.chmod(self.path, mode)
         os.rename(self.path, destination)
         self.taken = True
 
@@ -75,10 +74,11 @@ def sweep(folder: Path) -> None:
 
 
 class AppendTo(NamedTuple):
-    """A file that a body is appended to, and the size in bytes it must have for that."""
+    """A file that a body is appended to, and the size in bytes it must have for that; a `new` one is made first."""
 
     path: Path
     offset: int
+    new: bool = False
 
 
 class FileSink:
@@ -86,9 +86,9 @@ class FileSink:
 
     `expected` is what the client announced (None for chunked bodies); room for it is asked for at the start. No
     fsync: an uploaded file is a parcel for a script, worth nothing once the machine has lost power under it.
-    With `append_to` the bytes go to the end of that file, and what came stays when the request is aborted.
-    Raises 409 where another request appends to it,
-    413 beyond `limit` bytes and 507 where the disk has no room.
+    With `append_to` the bytes go to the end of that file, which nobody else can append to until `keep` or `abort`.
+    Raises 404 where that file is gone, 409 where another request appends to it, 413 beyond `limit` bytes and 507 where
+    the disk has no room.
     """
 
     _log = Logger()
@@ -117,10 +117,13 @@ class FileSink:
         self._hash = hashlib.sha256()
         if expected is not None and not _has_room(folder, expected):
             raise insufficient_storage()
-        self._appends = append_to is not None
-        self._path = append_to.path if append_to is not None else folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(12)}"
-        how = os.O_APPEND | os.O_NOFOLLOW if self._appends else os.O_CREAT | os.O_EXCL
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | how, 0o600)
+        self._append_to = append_to or AppendTo(folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(12)}", 0, new=True)
+        self._path = self._append_to.path
+        how = os.O_CREAT | os.O_EXCL if self._append_to.new else os.O_APPEND | os.O_NOFOLLOW
+        try:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | how, 0o600)
+        except FileNotFoundError:
+            raise not_found() from None
         self._size = os.fstat(self._file).st_size
         if append_to is not None:
             self._take_turn(append_to.offset)
@@ -142,29 +145,33 @@ class FileSink:
 
     async def finish(self) -> Upload:
         """Wait until everything is written and return the file. Raises what writing raised."""
-        self._ended = True
-        if self._pending and not self._working and self._failure is None:
-            self._start_writing()
-        await self._until_idle()
-        if self._failure is not None:
-            raise self._failure
-        os.close(self._file)
-        self._file = -1
+        await self.written()
+        self._close()
         return Upload(self._path, self._size, self._hash.hexdigest(), self._filename)
 
+    async def written(self) -> None:
+        """Wait until everything is written. Raises what writing raised."""
+        await self._write_rest()
+        if self._failure is not None:
+            raise self._failure
+
+    async def keep(self) -> None:
+        """Write what came, as far as that is possible, and let others append."""
+        await self._write_rest()
+        self._close()
+
     async def abort(self) -> None:
-        """Stop and delete what was written; where it is appended to a file, write what came and keep it."""
+        """Undo what was written: delete the file, or give the one that was appended to its size back."""
         self._ended = True
-        if not self._appends:
-            self._pending.clear()
-        elif self._pending and not self._working and self._failure is None:
-            self._start_writing()
+        self._pending.clear()
         await self._until_idle()
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        if not self._appends:
-            self._path.unlink(missing_ok=True)
+        try:
+            if self._file >= 0 and not self._append_to.new:
+                await self._threads.run(os.ftruncate, self._file, self._append_to.offset)
+        finally:
+            self._close()
+        if self._append_to.new:
+            await self._threads.run(self._path.unlink, missing_ok=True)
 
     def _take_turn(self, offset: int) -> None:
         """One request at a time appends, and where the file ends. Raises 409."""
@@ -176,6 +183,17 @@ class FileSink:
         if not in_turn:
             os.close(self._file)
             raise HttpError(409, "Another request is appending to this upload")
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    async def _write_rest(self) -> None:
+        self._ended = True
+        if self._pending and not self._working and self._failure is None:
+            self._start_writing()
+        await self._until_idle()
 
     async def _until_idle(self) -> None:
         if self._working:
@@ -211,8 +229,7 @@ class FileSink:
     def _fail(self, failure: Failure) -> None:
         self._pending.clear()
         self._pending_size = 0
-        error = failure.value
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(failure.value):
             self._failure = insufficient_storage()
         else:
             self._log.failure("writing an upload failed", failure=failure)
@@ -220,10 +237,16 @@ class FileSink:
 
 
 class AppendedFile:
-    """Receives a body onto the end of a file, which keeps what came however the request ends."""
+    """Receives a body onto the end of a file. Others may append when the request has ended.
 
-    def __init__(self, sink: FileSink) -> None:
+    What came stays when the request breaks off, so that it can be taken up there, with two exceptions: a new file,
+    whose name its client never learned, and a body that is not, or not wholly, the one whose digest was signed.
+    """
+
+    def __init__(self, sink: FileSink, call: Call, *, new: bool) -> None:
         self._sink = sink
+        self._call = call
+        self._complete = not new
 
     def feed(self, data: bytes) -> None:
         """Write a piece."""
@@ -231,11 +254,15 @@ class AppendedFile:
 
     async def finish(self) -> None:
         """Everything is in the file."""
-        await self._sink.finish()
+        await self._sink.written()
+        self._complete = True
 
     async def discard(self) -> None:
-        """Keep what came."""
-        await self._sink.abort()
+        """Keep what came, or undo it."""
+        if self._complete and self._call.has_its_body:
+            await self._sink.keep()
+        else:
+            await self._sink.abort()
 
 
 def _has_room(folder: Path, size: int) -> bool:

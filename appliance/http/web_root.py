@@ -27,7 +27,6 @@ DASHBOARD_CSP = (
 
 _METHODS = frozenset({"GET", "HEAD"})
 _REVALIDATE = "no-cache"
-_KEEP_A_DAY = "max-age=86400"
 _HTML = "text/html; charset=utf-8"
 
 PageHeaders = Callable[[], Mapping[str, str]]
@@ -184,7 +183,7 @@ class WebRoot:
     def _file_reply(self, call: Call, name: str, file: StaticFile) -> Reply | FileReply:
         content_type = self._files.content_type(name)
         headers = {
-            "Cache-Control": _REVALIDATE if content_type == _HTML else _KEEP_A_DAY,
+            "Cache-Control": _REVALIDATE,
             "ETag": file.etag,
             "Last-Modified": file.last_modified,
         }
@@ -229,7 +228,7 @@ class EverybodyMayRead:
         """Let the caller in."""
         return Caller("anonymous", "", address=call.address, surface=NAME)
 
-    async def identify_form(self, call: Call, endpoint: Endpoint, fields: Mapping[str, str]) -> Caller:
+    async def identify_form(self, call: Call, endpoint: Endpoint | None, fields: Mapping[str, str]) -> Caller:
         """Let the caller in."""
         return Caller("anonymous", "", address=call.address, surface=NAME)
 

@@ -17,9 +17,10 @@ class _Failures:
 
 
 class Backoff:
-    """After `free` failures within 60 s an address is refused unchecked until 1 s after its last failure.
+    """Beyond `free` failures within 60 s an address is refused unchecked until 1 s after its last failure.
 
-    `free` 0 turns it off. Only the address that failed waits; refusals given meanwhile are no failures.
+    The first `free` cost nothing; 0 turns it off. Only the address that failed waits; refusals given meanwhile are no
+    failures.
     """
 
     def __init__(self, clock: IReactorTime, free: int) -> None:
@@ -36,7 +37,7 @@ class Backoff:
         if not _within_window(found, now):
             del self._failures[address]
             return False
-        return found.count >= self._free and now - found.last < WAIT
+        return found.count > self._free and now - found.last < WAIT
 
     def failed(self, address: str) -> bool:
         """Note a failure; return True when it is the one with which refusing unchecked begins."""
@@ -48,7 +49,7 @@ class Backoff:
             found = self._failures[address] = _Failures(now, now, 0)
         found.last = now
         found.count += 1
-        return bool(self._free) and found.count == self._free
+        return bool(self._free) and found.count == self._free + 1
 
     def _forget_oldest(self) -> None:
         if len(self._failures) >= MAX_ADDRESSES:

@@ -49,6 +49,7 @@ class JobKeeper(Protocol):
         cwd: str | None,
         log: Path | None,
         log_limit: int,
+        time_limit: float | None,
     ) -> None: ...
 
     async def conclude(self, job: "Job", result: JobResult) -> None: ...
@@ -111,17 +112,19 @@ class Job:
         cwd: str | None = None,
         log: Path | None = None,
         log_limit: int = LOG_LIMIT,
+        time_limit: float | None = None,
     ) -> None:
         """
         Start `argv` under a supervisor that outlives this server; its output is appended to `log`.
 
         `env` is its whole environment, `cwd` is `/` unless given, `log` a file in the job's folder unless
-        given, of which this job writes `log_limit` bytes at the most. Returns when the program is certain
-        to run. Raises `ProcessError` when it cannot be started: the job has then ended, abandoned, and
-        `on_end` was told. Raises `JobError` unless the job is reserved. Cancelling the caller does not stop
-        the launch.
+        given, of which this job writes `log_limit` bytes at the most; one beyond 4 MiB is set aside as `.1`
+        first. After `time_limit` seconds the program is stopped as by `stop`, and the log says so; without
+        one it may run for ever. Returns when the program is certain to run. Raises `ProcessError` when it
+        cannot be started: the job has then ended, abandoned, and `on_end` was told. Raises `JobError` unless
+        the job is reserved. Cancelling the caller does not stop the launch.
         """
-        await self._keeper.launch(self, argv, env=env, cwd=cwd, log=log, log_limit=log_limit)
+        await self._keeper.launch(self, argv, env=env, cwd=cwd, log=log, log_limit=log_limit, time_limit=time_limit)
 
     async def finish(self, code: int) -> None:
         """End a job whose work this server did itself, by exit code `code` (0 is success)."""

@@ -197,6 +197,7 @@ class Jobs:
         cwd: str | None,
         log: Path | None,
         log_limit: int,
+        time_limit: float | None,
     ) -> None:
         """See `Job.launch`."""
         job.move(JobState.LAUNCHING)
@@ -208,6 +209,7 @@ class Jobs:
             "log": str(job.log),
             "log_limit": log_limit,
             "stop_grace": TERMINATE_GRACE,
+            "time_limit": time_limit,
         }
         await self._working.start(self._launch(job, command), f"launching a {job.kind} job")
 

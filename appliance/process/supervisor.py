@@ -3,8 +3,8 @@ Runs one job's program, so that the program outlives the server and its exit cod
 
 Stand-alone on purpose: standard library only, started as `python -I -S supervisor.py JOBDIR` in a session
 of its own, reading `JOBDIR/command.json` (argv with an absolute program, env, cwd, log, log_limit,
-stop_grace) and holding, as descriptor 3, the flock on `JOBDIR/lock` that the server took. While anybody
-holds that lock the job is alive; the kernel lets go of it however this process dies.
+stop_grace, time_limit or null) and holding, as descriptor 3, the flock on `JOBDIR/lock` that the server
+took. While anybody holds that lock the job is alive; the kernel lets go of it however this process dies.
 
 Three processes, so that killing any one of them leaves a truth to be found:
 
@@ -15,9 +15,9 @@ Three processes, so that killing any one of them leaves a truth to be found:
   time and boot id;
 - the log pump, which appends the program's output to the log up to a limit and reads on beyond it. It is
   apart so that the program does not die of SIGPIPE when this supervisor is killed;
-- this supervisor: it waits and writes `exit.json`. On SIGTERM it ends the program's group: TERM, then KILL
-  after `stop_grace` seconds. The group is signalled while its leader is a zombie at most, so the number is
-  never another's.
+- this supervisor: it waits and writes `exit.json`. On SIGTERM, or after `time_limit` seconds, it ends the
+  program's group: TERM, then KILL after `stop_grace` seconds. The group is signalled while its leader is a
+  zombie at most, so the number is never another's.
 
 A program that ends by a signal takes the rest of its group with it; one that exits leaves its daemons alive.
 """
@@ -38,6 +38,7 @@ PUMP_GRACE = 1.0
 WRITE_ATTEMPTS = 20
 WRITE_PAUSE = 0.5
 EXIT_FILE_SIZE = 4096
+LOG_KEPT = 4 << 20
 
 
 def main(directory: str) -> None:
@@ -58,8 +59,10 @@ def main(directory: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # killed at its gate: an ending like any other
         os.write(gate, b"g")
     os.close(gate)
-    code, ended_by = wait_for_program(child, command["stop_grace"])
+    code, ended_by, late = wait_for_program(child, command["stop_grace"], command["time_limit"])
     wait_for_pump(pump)
+    if late:
+        note(command["log"], f"[stopped: it ran for more than {command['time_limit']:g} seconds]\n")
     write_exit(directory, {"code": code, "signal": ended_by})
 
 
@@ -77,8 +80,17 @@ def load(path: str) -> Any:
         return json.load(file)
 
 
+def note(log: str, text: str) -> None:
+    """Append a line of our own to the log, where the disk takes it."""
+    with contextlib.suppress(OSError), open(log, "a", opener=private) as file:
+        file.write(text)
+
+
 def start_pump(log: str, limit: int) -> tuple[int, int]:
     """Fork the log pump; return its pid and the descriptor the program is to write to."""
+    with contextlib.suppress(OSError):
+        if os.path.getsize(log) > LOG_KEPT:
+            os.replace(log, f"{log}.1")
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     reading, writing = os.pipe()
     pid = os.fork()
@@ -185,15 +197,19 @@ def detach(errors: str) -> None:
         os.close(descriptor)
 
 
-def wait_for_program(child: int, stop_grace: float) -> tuple[int | None, int | None]:
+def wait_for_program(child: int, stop_grace: float, time_limit: float | None) -> tuple[int | None, int | None, bool]:
     """Wait for the program, passing on a request to stop; return its exit code and signal, one of them
-    None."""
+    None, and whether its time was up."""
+    time_is_up = float("inf") if time_limit is None else time.monotonic() + time_limit
+    late = False
     deadline = None
     ending = None
     while ending is None:
-        pause = 3600 if deadline is None else max(0.0, deadline - time.monotonic())
-        request = signal.sigtimedwait(WAKE, pause)
-        if request is not None and request.si_signo == signal.SIGTERM and deadline is None:
+        pause = (time_is_up if deadline is None else deadline) - time.monotonic()
+        request = signal.sigtimedwait(WAKE, max(0.0, min(pause, 3600.0)))
+        requested = request is not None and request.si_signo == signal.SIGTERM
+        if deadline is None and (requested or time.monotonic() >= time_is_up):
+            late = not requested
             deadline = time.monotonic() + stop_grace
             signal_group(child, signal.SIGTERM)
         elif deadline is not None and time.monotonic() >= deadline:
@@ -204,7 +220,7 @@ def wait_for_program(child: int, stop_grace: float) -> tuple[int | None, int | N
     if not exited or deadline is not None:
         signal_group(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return (ending.si_status, None) if exited else (None, ending.si_status)
+    return (ending.si_status, None, late) if exited else (None, ending.si_status, late)
 
 
 def signal_group(child: int, number: signal.Signals) -> None:

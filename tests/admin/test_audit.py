@@ -100,11 +100,11 @@ def test_tokens(server: Server) -> None:
 
 def test_refused_credentials_and_the_beginning_of_backing_off(server: Server) -> None:
     count: list[dict[str, Any]] = []
-    for number in range(1, 5):
+    for number in range(1, 6):
         assert server.curl("--interface", "127.0.0.5", path="/version?token=wrong").status == 403
         count = [row for row in rows(server) if row["address"] == "127.0.0.5"]
-        assert len(count) == min(number, 3)
-    assert [json.loads(row["details"]).get("backoff") for row in count] == [None, None, "begins"]
+        assert len(count) == min(number, 4)
+    assert [json.loads(row["details"]).get("backoff") for row in count] == [None, None, None, "begins"]
     assert {row["action"] for row in count} == {"token.authenticate.failed"}
     assert (
         server.curl("--interface", "127.0.0.6", "-F", "token=wrong", "-F", "action=STOP", path="/backup").status == 403

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import TOKEN, Answer, Server, running
-from tests.support.surface import post_when_idle
+from tests.support.surface import post_when_idle, when_idle
 from tests.support.vendor import DEFAULT_SCRIPT, files_below, json_file, wrapper
 
 STATIC = {
@@ -102,7 +102,7 @@ def test_a_mode_is_replaced_and_unknown_keys_stay_in_the_json(server: Server, tm
 def test_a_plain_json_body(server: Server) -> None:
     body = json.dumps({"network": DHCP | {"hostname": "json.host"}})
     path, kind = f"/settings?token={TOKEN}", "Content-Type: application/json"
-    assert server.curl("-H", kind, "-d", body, path=path).status == 202
+    assert when_idle(lambda: server.curl("-H", kind, "-d", body, path=path)).status == 202
     server.until("/settings", lambda seen: seen["network"]["hostname"] == "json.host")
     for empty in ("", "[]"):
         assert server.curl("-H", kind, "-d", empty, path=path).status == 400

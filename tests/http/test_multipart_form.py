@@ -100,10 +100,10 @@ class ContentTests(FormTests):
         form = self.form()
         form.feed(part('name="file"; filename="x"', b"1") + END)
         found = self.finish(form)
-        found.file.take(self.folder / "taken", 0o640)
+        found.file.take(self.folder / "taken")
         self.discard(form)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["taken"])
-        self.assertEqual((self.folder / "taken").stat().st_mode & 0o777, 0o640)
+        self.assertEqual((self.folder / "taken").stat().st_mode & 0o777, 0o600)
         (self.folder / "taken").unlink()
         form = self.form()
         form.feed(part('name="file"; filename="x"', b"1") + END)
@@ -240,6 +240,36 @@ class CredentialTests(FormTests):
             form.feed(piece)
         self.assertEqual(self.finish(form).file.size, 1)
         self.discard(form)
+
+    def test_the_border_does_not_depend_on_the_pieces(self) -> None:
+        token = part('name="token"', b"good")
+        texts = b"".join(part(f'name="x{i}"', b"x" * 7500) for i in range(8))
+        for beyond in (False, True):
+            # The field has ended with the boundary and line end after it: `--b` CR LF.
+            room = CREDENTIALS_WITHIN - len(texts) - len(token) - 5 + beyond
+            filler = part('name="y"', b"y" * (room - len(part('name="y"', b""))))
+            body = texts + filler + token + part('name="file"; filename="x"', b"1" * 100) + END
+            for size in (len(body), CREDENTIALS_WITHIN, 1000, 1):
+                form = self.form(self.authorise)
+                pieces = [body[i : i + size] for i in range(0, len(body), size)]
+                if beyond:
+                    self.assertEqual(self.refused(*pieces, form=form).status, 403, size)
+                    continue
+                for piece in pieces:
+                    form.feed(piece)
+                self.assertEqual(self.finish(form).file.size, 100, size)
+                self.discard(form)
+
+    def test_nothing_else_is_refused_before_they_are(self) -> None:
+        token, rest = part('name="token"', b"good"), part('name="note"', b"x" * (TEXT_LIMIT + 1)) + END
+        for credentials, status in ((b"", 403), (part('name="token"', b"bad"), 403), (token, 400)):
+            self.assertEqual(self.refused(credentials + rest, form=self.form(self.authorise)).status, status)
+            malformed = credentials + b"--b\r\nbad\r\n\r\n"
+            self.assertEqual(self.refused(malformed, form=self.form(self.authorise)).status, status)
+        for credentials, status in ((b"", 403), (token, 413)):
+            form = self.form(self.authorise, limit=100_000, of=call(length=100_001))
+            body = credentials + part('name="file"; filename="x"', b"1") + END
+            self.assertEqual(self.refused(body, form=form).status, status)
 
     def test_nothing_is_stored_while_they_are_judged(self) -> None:
         self.waiting = Deferred()

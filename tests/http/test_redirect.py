@@ -46,6 +46,13 @@ class TestAnswer:
     def test_keeps_host_path_and_query(self, host: bytes, target: bytes, expected: str) -> None:
         assert location(b"GET " + target + b" HTTP/1.1\r\nHost: " + host) == expected
 
+    def test_bears_the_security_headers_but_hsts(self) -> None:
+        for head in (b"GET /x?token=t HTTP/1.1\r\nHost: box", b"junk"):
+            lines = answer(head, 443).split(b"\r\n")
+            assert {b"X-Frame-Options: deny", b"Referrer-Policy: no-referrer"} < set(lines)
+            assert any(line.startswith(b"Content-Security-Policy: ") for line in lines)
+            assert not any(line.lower().startswith(b"strict-transport-security") for line in lines)
+
     def test_leaves_out_the_usual_port(self) -> None:
         assert location(b"GET /x HTTP/1.1\r\nHost: box:80", 443) == "https://box/x"
 
@@ -104,8 +111,9 @@ class TestAnswer:
         response = answer(b"GET /" + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nX: " + more, 443)
 
         names = [line.partition(b":")[0] for line in response.split(b"\r\n")[1:]]
-        expected = [b"Content-Length", b"Connection", b"", b""]
-        assert names == (expected if status(response) == 400 else [b"Location", *expected])
+        headers = [b"X-Frame-Options", b"X-Content-Type-Options", b"Referrer-Policy", b"Content-Security-Policy"]
+        location = [] if status(response) == 400 else [b"Location"]
+        assert names == [*headers, *location, b"Content-Length", b"Connection", b"", b""]
         assert re.search(rb"[\x80-\xff]|\r(?!\n)|(?<!\r)\n", response) is None
 
 

@@ -31,6 +31,13 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(client.response().json, "read")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_a_full_disk_is_answered(self) -> None:
+        client = self.connect()
+        client.send(head("GET", "/full"), head("GET", "/thing"))
+        response = client.response()
+        self.assertEqual((response.status, "space" in response.json["message"]), (507, True))
+        self.assertEqual(client.response().json, "read")
+
     def test_no_content_has_no_length(self) -> None:
         client = self.connect()
         client.send(head("GET", "/empty"), head("GET", "/thing"))

@@ -109,12 +109,12 @@ class PageTests(WebRootTestCase):
         assert answer.headers["Content-Security-Policy"] == CSP
         assert "Set-Cookie" not in answer.headers
 
-    async def test_an_asset_may_be_kept_for_a_day(self) -> None:
+    async def test_an_asset_is_asked_for_again_since_an_update_may_change_it(self) -> None:
         self.page_headers = COOKIE
         answer = await self.fetch("/assets/app.js?v=1")
         assert answer.status == 200 and answer.body == b"app()"
         assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
-        assert answer.headers["Cache-Control"] == "max-age=86400"
+        assert answer.headers["Cache-Control"] == "no-cache"
         assert "Set-Cookie" not in answer.headers
 
     async def test_a_large_file_comes_whole(self) -> None:

@@ -18,7 +18,7 @@ def fail(guard: Backoff, times: int, address: str = "a") -> list[bool]:
 
 def test_the_first_failures_cost_nothing(clock: Clock) -> None:
     guard = Backoff(clock, 20)
-    assert fail(guard, 19) == [False] * 19
+    assert fail(guard, 20) == [False] * 20
     assert not guard.blocks("a")
     assert guard.failed("a")  # the one with which it begins
     assert guard.blocks("a")
@@ -27,7 +27,7 @@ def test_the_first_failures_cost_nothing(clock: Clock) -> None:
 
 def test_it_ends_a_second_after_the_last_failure(clock: Clock) -> None:
     guard = Backoff(clock, 3)
-    fail(guard, 3)
+    fail(guard, 4)
     clock.advance(WAIT - 0.01)
     assert guard.blocks("a")
     clock.advance(0.01)
@@ -38,7 +38,7 @@ def test_it_ends_a_second_after_the_last_failure(clock: Clock) -> None:
 
 def test_being_refused_unchecked_does_not_prolong_it(clock: Clock) -> None:
     guard = Backoff(clock, 3)
-    fail(guard, 3)
+    fail(guard, 4)
     for _ in range(8):
         clock.advance(WAIT / 8)
         guard.blocks("a")
@@ -70,10 +70,10 @@ def test_it_can_be_switched_off(clock: Clock) -> None:
 
 def test_a_clock_set_back_locks_nobody_out(clock: Clock) -> None:
     guard = Backoff(clock, 3)
-    fail(guard, 3)
+    fail(guard, 4)
     clock.rightNow -= 86400
     assert not guard.blocks("a")
-    assert fail(guard, 3) == [False, False, True]
+    assert fail(guard, 4) == [False, False, False, True]
     assert guard.blocks("a")
 
 
@@ -81,7 +81,7 @@ def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(backoff, "MAX_ADDRESSES", 10)
     guard = Backoff(clock, 1)
     for number in range(100):
-        guard.failed(str(number))
+        fail(guard, 2, str(number))
     assert len(guard._failures) == 10
     assert guard.blocks("99") and not guard.blocks("0")
 
@@ -89,9 +89,9 @@ def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_who_fails_again_is_not_the_oldest(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "MAX_ADDRESSES", 2)
     guard = Backoff(clock, 1)
-    guard.failed("a")
-    guard.failed("b")
+    fail(guard, 2, "a")
+    fail(guard, 2, "b")
     clock.advance(WINDOW + 1)
-    guard.failed("a")
-    guard.failed("c")
+    fail(guard, 2, "a")
+    fail(guard, 2, "c")
     assert guard.blocks("a") and not guard.blocks("b")

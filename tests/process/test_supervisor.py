@@ -30,6 +30,7 @@ def supervise(folder: Path, *argv: str, lock: str = "lock", **changes: object) -
         "log": str(folder / "log"),
         "log_limit": 1 << 20,
         "stop_grace": 0.3,
+        "time_limit": None,
     }
     (folder / "command.json").write_text(json.dumps({**command, **changes}))
     descriptor = os.open(folder / lock, os.O_RDWR | os.O_CREAT)
@@ -153,6 +154,36 @@ def test_term_ends_the_group_of_the_program(folder: Path) -> None:
         process.communicate(timeout=30)
     assert result(folder) == {"code": None, "signal": 9}
     wait_for(lambda: not alive(helper), "the end of the helper")
+
+
+def test_a_program_whose_time_is_up_is_stopped(folder: Path) -> None:
+    script = "trap 'echo caught; exit 3' TERM; echo begun; while :; do sleep 0.05; done 2>/dev/null"
+    with supervise(folder, "/bin/sh", "-c", script, time_limit=0.5, stop_grace=20) as process:
+        process.communicate(timeout=30)
+    assert result(folder) == {"code": 3, "signal": None}
+    assert (folder / "log").read_text() == "begun\ncaught\n[stopped: it ran for more than 0.5 seconds]\n"
+
+
+def test_one_that_ignores_that_is_killed(folder: Path) -> None:
+    with supervise(folder, "/bin/sh", "-c", "trap '' TERM; sleep 60; sleep 60", time_limit=0.3) as process:
+        process.communicate(timeout=30)
+    assert result(folder) == {"code": None, "signal": 9}
+
+
+def test_a_program_within_its_time_is_left_alone(folder: Path) -> None:
+    with supervise(folder, "/bin/sh", "-c", "echo done", time_limit=3600) as process:
+        process.communicate(timeout=30)
+    assert result(folder) == {"code": 0, "signal": None}
+    assert (folder / "log").read_text() == "done\n"
+
+
+def test_a_log_that_has_grown_is_set_aside(folder: Path) -> None:
+    (folder / "log").write_bytes(b"x" * ((4 << 20) + 1))
+    (folder / "log.1").write_text("older")
+    with supervise(folder, "/bin/echo", "new") as process:
+        process.communicate(timeout=30)
+    assert (folder / "log").read_text() == "new\n"
+    assert (folder / "log.1").stat().st_size == (4 << 20) + 1
 
 
 def test_directory_that_is_gone(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The admin surface as the reference lists it."""
 
 import time
+from collections.abc import Callable
 
 from tests.support.server import Answer, Server
 
@@ -40,10 +41,15 @@ REFUSED = {"Status": "403 Forbidden", "Error-Message": "Authentication error"}
 
 def post_when_idle(server: Server, path: str, *fields: str) -> Answer:
     """POST, again while the work of an earlier request is just ending."""
-    answer = server.post(path, *fields)
+    return when_idle(lambda: server.post(path, *fields))
+
+
+def when_idle(send: Callable[[], Answer]) -> Answer:
+    """Send a request, again while the work of an earlier one is just ending."""
+    answer = send()
     for _ in range(600):
         if answer.status != 400 or not answer.json.get("Error-Message", "").endswith("is already running"):
             break
         time.sleep(0.05)
-        answer = server.post(path, *fields)
+        answer = send()
     return answer

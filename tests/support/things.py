@@ -1,6 +1,8 @@
 """Endpoints that note what reaches them, and a test case that serves them in memory."""
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,10 @@ class Things:
     @routes.get("/broken", who=administrator)
     async def broken(self, call: Call) -> object:
         raise ZeroDivisionError
+
+    @routes.get("/full", who=administrator)
+    async def full(self, call: Call) -> object:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @routes.get("/file", who=administrator)
     async def download(self, call: Call) -> FileReply:

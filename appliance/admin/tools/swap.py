@@ -136,12 +136,18 @@ class Swap:
         return Step(place, new, None if new is None else f"{aside}.new", f"{aside}.old", existed)
 
     def _place(self, name: str) -> str:
-        """The path that `name` stands for, links in its parent followed; it must not leave the root."""
+        """The path that `name` stands for, links in its parent followed.
+
+        It must not leave the root, nor reach the journal: whoever writes that decides what is renamed to where.
+        """
         above, leaf = os.path.split(os.path.normpath(os.path.join(self._root, name)))
         real = os.path.realpath(above)
         if real != self._root and not real.startswith(self._root.rstrip("/") + "/"):
             raise SwapError(f"{name} lies outside of {self._root} through a link")
-        return os.path.join(real, leaf)
+        place = os.path.join(real, leaf)
+        if any(part.startswith(WORK) for part in os.path.relpath(place, self._root).split("/")):
+            raise SwapError(f"{name}: names that begin with {WORK} are our own")
+        return place
 
     def _carry_out(self, directories: list[str], steps: list[Step]) -> None:
         for directory in directories:

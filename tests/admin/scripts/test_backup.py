@@ -20,6 +20,7 @@ def admin(tmp_path: Path) -> AdminDirectory:
     (directory.etc / "updates.key").write_text("key")
     (directory.etc / "updates.pub").write_text("pub")
     (directory.path / "bin/wrapper.sh").write_text("script")
+    (directory.etc / "debug.txt").write_text("true")
     (directory.path / "data").mkdir()
     (directory.path / "data/APPLIANCE.KEY").write_text("key")
     (directory.path / "data/file").write_text("data")
@@ -124,7 +125,9 @@ def put_archive(admin: AdminDirectory, name: str, **fields: object) -> None:
 
 @pytest.mark.parametrize(("name", "fields"), [
     ("/etc/absolute", {}), ("../escape", {}), ("bin/wrapper.sh", {}), ("uploads/app.json", {}),
-    ("etc/api.token", {}),
+    ("etc/api.token", {}), ("etc/debug.txt", {}), ("etc/logs.txt", {}), ("staged/.settings.installed", {}),
+    ("home/sftp/uploads/x", {}), (".appliance-swap/journal.json", {}), (".appliance-swap/old/0/x", {}),
+    ("etc/.appliance-swap-0.new", {}),
     ("etc/updates.pub", {}), ("link", {"type": tarfile.SYMTYPE, "linkname": "../..", "size": 0}),
     ("device", {"type": tarfile.CHRTYPE, "size": 0}), ("fifo", {"type": tarfile.FIFOTYPE, "size": 0}),
 ])  # fmt: skip
