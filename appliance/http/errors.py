@@ -41,10 +41,14 @@ class MethodNotAllowed(HttpError):
         self.allowed = allowed
 
 
+# Phrases that the standard library changed between Python 3.11 and 3.13: answers shall not depend on that.
+_RFC_9110 = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+
+
 def reason(status: int) -> str:
     """Return the standard phrase of a status code (RFC 9110 section 15), or "Unknown" for one that has none."""
     try:
-        return HTTPStatus(status).phrase
+        return _RFC_9110.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return "Unknown"
 

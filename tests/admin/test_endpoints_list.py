@@ -85,7 +85,7 @@ def test_too_large_uploads_are_413(server: Server, tmp_path: Path, path: str, pa
     (tmp_path / "large").write_bytes(bytes(1_500_000))
     for arguments in ((), ("-H", "Transfer-Encoding: chunked")):
         answer = server.curl(*arguments, "-F", f"{part}=@{tmp_path}/large", path=f"{path}?token={TOKEN}")
-        assert (answer.status, answer.json["Status"]) == (413, "413 Request Entity Too Large")
+        assert (answer.status, answer.json["Status"]) == (413, "413 Content Too Large")
     assert list((server.admin / "uploads").iterdir()) == []
 
 

@@ -63,7 +63,7 @@ def test_secrets_and_our_own_folders_are_never_in_it(admin: AdminDirectory) -> N
     list_paths(admin, "etc", "bin", "uploads", "tmp", "data/APPLIANCE.KEY", "etc/api.token")
     assert admin.run("backup", "START").returncode == 0
     found = members(admin.uploads / "backup.tar")
-    assert found == {"etc", "etc/app.json", "etc/network.json", "etc/version.txt", "etc/backup.txt"}
+    assert found == {"etc", "etc/app.json", "etc/network.json", "etc/backup.txt"}
 
 
 def test_another_root(admin: AdminDirectory, tmp_path: Path) -> None:
@@ -125,7 +125,8 @@ def put_archive(admin: AdminDirectory, name: str, **fields: object) -> None:
 
 @pytest.mark.parametrize(("name", "fields"), [
     ("/etc/absolute", {}), ("../escape", {}), ("bin/wrapper.sh", {}), ("uploads/app.json", {}),
-    ("etc/api.token", {}), ("etc/debug.txt", {}), ("etc/logs.txt", {}), ("staged/.settings.installed", {}),
+    ("etc/api.token", {}), ("etc/debug.txt", {}), ("etc/logs.txt", {}),
+    ("etc/version.txt", {}), ("log/jidoteki-audit.log", {}), ("staged/.settings.installed", {}),
     ("home/sftp/uploads/x", {}), (".appliance-swap/journal.json", {}), (".appliance-swap/old/0/x", {}),
     ("etc/.appliance-swap-0.new", {}),
     ("etc/updates.pub", {}), ("link", {"type": tarfile.SYMTYPE, "linkname": "../..", "size": 0}),
