@@ -102,7 +102,12 @@ class Server(Section, frozen=True, kw_only=True):
         ),
     ] = 500
     drain_timeout: Annotated[
-        float, _key("Seconds that requests in flight get to finish when the server stops.", ge=0, le=3600)
+        float,
+        _key(
+            "Seconds that requests in flight get to finish when the server stops; a service manager must wait longer.",
+            ge=0,
+            le=3600,
+        ),
     ] = 15
     log_level: Annotated[LogLevel, _key("Least level that is logged: debug, info, warn or error.")] = "info"
     access_log: Annotated[bool, _key("Log a line for each request (never with its query string).")] = True

@@ -1,5 +1,4 @@
 import ipaddress
-import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -347,7 +346,6 @@ class TestSelfSigned:
         assert pair.made_here
         assert not Pair(issue("box").pem, b"").made_here
 
-    @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
     def test_is_trusted_by_openssl_under_its_strict_rules(self, tmp_path: Path) -> None:
         pair = make_self_signed(["box"], ["192.0.2.7"], NOW)
         file = tmp_path / "server.pem"
