@@ -40,7 +40,19 @@ class Background:
 
         A failure is logged under `name`, and the next time comes as if there had been none.
         """
-        self.spawn(name, self._repeat(name, clock, work, delay, interval))
+
+        async def again() -> None:
+            await deferLater(clock, delay)
+            while True:
+                try:
+                    await work()
+                except Exception:
+                    if self._stopping:
+                        raise
+                    self._log.failure("background work {name} failed, it is tried again later", name=name)
+                await deferLater(clock, interval)
+
+        self.spawn(name, again())
 
     def own(self, name: str, task: Deferred[None]) -> None:
         """Look after a Deferred that has been started elsewhere."""
@@ -72,24 +84,6 @@ class Background:
         for task in list(self._running):
             task.cancel()
         return done
-
-    async def _repeat(
-        self,
-        name: str,
-        clock: IReactorTime,
-        work: Callable[[], Coroutine[Any, Any, object]],
-        delay: float,
-        interval: float,
-    ) -> None:
-        await deferLater(clock, delay)
-        while True:
-            try:
-                await work()
-            except Exception:
-                if self._stopping:
-                    raise
-                self._log.failure("background work {name} failed, it is tried again later", name=name)
-            await deferLater(clock, interval)
 
     def _report(self, failure: Failure, name: str) -> None:
         if failure.check(CancelledError) is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import lru_cache
 
 from appliance.http.errors import reason
 
@@ -26,6 +27,12 @@ def status_line(status: int) -> bytes:
 def header_line(name: str, value: str) -> bytes:
     """Encode one header line; control characters become blanks and what is not ASCII `?` (no header injection)."""
     return f"{name}: {value.translate(_FORBIDDEN)}\r\n".encode("ascii", "replace")
+
+
+@lru_cache(maxsize=64)
+def csp_line(policy: str) -> bytes:
+    """Encode a Content-Security-Policy line, remembered: a surface has one, and every response bears it."""
+    return header_line("Content-Security-Policy", policy)
 
 
 def header_lines(headers: Iterable[tuple[str, str]]) -> bytes:

@@ -17,7 +17,7 @@ from appliance.http.bodies import Receiver
 from appliance.http.call import Call
 from appliance.http.downloads import FileSender, open_file
 from appliance.http.errors import HttpError, bad_request
-from appliance.http.headers import API_CSP, header_line, header_lines, status_line
+from appliance.http.headers import API_CSP, csp_line, header_lines, status_line
 from appliance.http.replies import FileReply, Reply
 from appliance.http.run_now import run_now
 
@@ -306,7 +306,7 @@ class Request(http.Request):
             csp = surface.csp if surface is not None else API_CSP
         else:
             csp = API_CSP
-        pieces.append(header_line("Content-Security-Policy", csp))
+        pieces.append(csp_line(csp))
         if headers:
             pieces.append(header_lines(headers.items()))
         if not self.channel.persistent:
