@@ -44,6 +44,8 @@ from appliance.process.jobs import Jobs
 from appliance.process.run import ProcessRunner
 from appliance.secret import Secret
 from appliance.settings import Settings
+from appliance.system.surface import Foundations as SystemFoundations
+from appliance.system.surface import System
 from appliance.threads import Threads
 
 BACKLOG = 1024
@@ -87,9 +89,21 @@ class Appliance(Service):
             ),
             features(settings),
         )
+        self._system = System(
+            SystemFoundations(
+                reactor=reactor,
+                settings=settings,
+                threads=self._threads,
+                runner=self._runner,
+                jobs=self._jobs,
+                audit_log=self._audit_log,
+                database=self._database,
+                background=self._background,
+            )
+        )
         write = sys.stdout.buffer.write if server.access_log else _discard
         self._access_log = AccessLog(reactor, write)
-        surfaces = Surfaces([self._admin.surface, self._web_root()])
+        surfaces = Surfaces([self._admin.surface, *self._system.surfaces, self._web_root()])
         self._site = Site(
             reactor,
             Dispatcher(surfaces, Receivers(self._threads)),
@@ -127,6 +141,7 @@ class Appliance(Service):
             self._stop_listening,
             lambda: self._site.drain(self._settings.server.drain_timeout),
             self._background.stop,
+            self._system.stop,
             self._certificates.stop,
             self._jobs.close,
             self._runner.stop,
@@ -167,7 +182,11 @@ class Appliance(Service):
 
     def _documentation(self) -> bytes:
         """The page /docs, over all surfaces."""
-        return docs.render("API", [self._admin.document()], base_url=f"https://{_shown(self._ports[0].getHost())}")
+        return docs.render(
+            "API",
+            [self._admin.document(), self._system.document()],
+            base_url=f"https://{_shown(self._ports[0].getHost())}",
+        )
 
     def _begin(self) -> None:
         if self.running:
@@ -180,9 +199,11 @@ class Appliance(Service):
             self._database.open(),
             self._threads.run(self._certificates.start_now),
             self._threads.run(self._admin.prepare),
+            self._threads.run(self._system.prepare),
         ]
         await gatherResults([Deferred.fromCoroutine(step) for step in side_by_side], consumeErrors=True)
         await self._jobs.adopt()
+        await self._system.start()
         first_token = await self._threads.run(self._admin.start_first_run)
         await self._listen()
         self._certificates.watch(CERTIFICATE_WATCH)

@@ -186,6 +186,37 @@ class Admin(Section, frozen=True, kw_only=True):
     allow_reinstall: Annotated[bool, _key("Accept an update package of the installed version.")] = False
 
 
+class System(Section, frozen=True, kw_only=True):
+    """The system surface, /api/v1 and /ws."""
+
+    admin_groups: Annotated[
+        tuple[Annotated[str, msgspec.Meta(min_length=1)], ...],
+        _key("Groups whose members are administrators, besides uid 0; everybody else who may log in reads only."),
+    ] = ("sudo", "wheel")
+    rate_limit_per_minute: Annotated[
+        int,
+        _key("Requests a minute that one client address may send to this surface; 0 = any number.", ge=0, le=10**6),
+    ] = 100
+    rate_limit_exempt: Annotated[
+        tuple[Network, ...],
+        _key('Addresses or networks that the rate limit leaves alone, as ["127.0.0.1", "::1"].'),
+    ] = ()
+    websocket_limit: Annotated[int, _key("Open WebSockets of one client address.", ge=1, le=100_000)] = 10
+    upload_limit_mb: Annotated[int, _key("Largest file that may be uploaded, in MiB.", ge=1, le=1 << 20)] = 100
+    journal_directory: Annotated[
+        Path | None,
+        _key("Folder of the journal's files, for a journal kept elsewhere.", default="where journalctl looks"),
+    ] = None
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        _key("Origins besides our own (https://name:port) whose pages may open WebSockets."),
+    ] = ()
+
+    def is_rate_limit_exempt(self, address: str) -> bool:
+        """Whether the client `address` may send any number of requests."""
+        return any(address in network for network in self.rate_limit_exempt)
+
+
 class Audit(Section, frozen=True, kw_only=True):
     """The audit log that all surfaces share."""
 
@@ -197,6 +228,7 @@ class Settings(Section, frozen=True, kw_only=True):
 
     server: Server = msgspec.field(default_factory=Server)
     admin: Admin = Admin()
+    system: System = System()
     audit: Audit = Audit()
 
     @property

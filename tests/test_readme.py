@@ -51,7 +51,7 @@ def test_the_tour_works_when_pasted(tmp_path: Path) -> None:
         )
     shown = finished.stdout
     assert finished.returncode == 0, shown + finished.stderr
-    assert "403" not in shown
+    assert "403 Forbidden" not in shown
     assert "Error-Message" not in shown
     for expected in (
         '{"version":"1.0.0"}',

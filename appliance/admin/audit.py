@@ -6,11 +6,10 @@ import secrets
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from appliance.admin.directory import AdminDirectory
-from appliance.database.audit import AuditEntry, AuditLog
-from appliance.database.errors import DatabaseError
+from appliance.database.audit import AuditLog
+from appliance.database.trail import Trail
 from appliance.http.call import Call
 from appliance.threads import Threads
 
@@ -18,54 +17,23 @@ FILE_LIMIT = 10 * 1024 * 1024
 
 
 class AdminAudit:
-    """Writes each entry to the database first, then as a line to `A/log/jidoteki-audit.log`.
-
-    What one of them cannot take (a full disk, a database that is held or damaged) goes to the server's log instead:
-    what is written down has happened already, and its answer must not be lost over that.
-    """
-
-    _logger = Logger()
+    """Writes each entry to the database first, then as a line to `A/log/jidoteki-audit.log`."""
 
     def __init__(self, clock: IReactorTime, log: AuditLog, directory: AdminDirectory, threads: Threads) -> None:
         self._clock = clock
-        self._log = log
+        self._trail = Trail(log, "admin")
         self._path = directory.log / "jidoteki-audit.log"
         self._threads = threads
 
     async def record(self, call: Call, action: str, outcome: str) -> None:
         """Return once the entry is durable in the database and handed to the file. Never raises."""
-        caller = call.caller
-        target = call.audit_object or call.path
-        entry = AuditEntry(
-            surface="admin",
-            actor_kind=caller.kind if caller is not None else "anonymous",
-            actor_name=caller.name if caller is not None else "",
-            address=call.address,
-            action=action,
-            object=target,
-            outcome=outcome,
-            details={"request": call.id, **call.audit_details},
-        )
-        try:
-            await self._log.record(entry)
-        except DatabaseError as error:
-            self._missed(entry, error)
-        line = f'{self._clock.seconds():.9f},{secrets.token_hex(8)},web,admin,{action},"{_quotable(target)}"\n'
+        await self._trail.record(call, action, outcome)
+        target = _quotable(call.audit_object or call.path)
+        line = f'{self._clock.seconds():.9f},{secrets.token_hex(8)},web,admin,{action},"{target}"\n'
         try:
             await self._threads.run(append_line, self._path, line.encode())
         except OSError as error:
-            self._missed(entry, error)
-
-    def _missed(self, entry: AuditEntry, error: Exception) -> None:
-        self._logger.critical(
-            "Not in the audit log: {action} {object} by {actor} from {address}, {outcome}: {error}",
-            action=entry.action,
-            object=entry.object,
-            actor=entry.actor_kind,
-            address=entry.address,
-            outcome=entry.outcome,
-            error=error,
-        )
+            self._trail.missed(call, action, outcome, error)
 
 
 def append_line(path: Path, line: bytes, limit: int = FILE_LIMIT) -> None:

@@ -1,7 +1,7 @@
 """One request as handlers, authenticators and the audit log see it; nothing of Twisted shows here."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_plus
 
 from twisted.web.http_headers import Headers
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 MAX_QUERY_PARAMETERS = 100
 
 
+class Connection(Protocol):
+    """What a transport tells of itself."""
+
+    def getHost(self) -> Any:
+        """Our end: a Twisted address."""
+
+
 class Call:
     """A request's head, and what the way of the request adds to it step by step.
 
     `raw_path` is the path part of the request target as it was sent (still percent-encoded), `path` the decoded one,
-    `query` what follows the `?`. `address` is the client's, seen through trusted proxies. `caller` is there once the
-    surface's authenticator has answered. Handlers may put facts for the audit log into `audit_details` and name what
-    they act on in `audit_object`. Where an authenticator has set `expected_digest` (SHA-256 in hex), a body with
-    another `body_digest` is refused before the handler.
+    `query` what follows the `?`. `address` is the client's, seen through trusted proxies; `connection` is the one the
+    request came on. `caller` is there once the surface's authenticator has answered. Handlers may put facts for the
+    audit log into `audit_details` and name what they act on in `audit_object`. Where an authenticator has set
+    `expected_digest` (SHA-256 in hex), a body with another `body_digest` is refused before the handler.
     """
 
     __slots__ = (
@@ -35,6 +42,7 @@ class Call:
         "audit_object",
         "body_digest",
         "caller",
+        "connection",
         "endpoint",
         "expected_digest",
         "headers",
@@ -57,6 +65,7 @@ class Call:
         self.query = query
         self.headers = headers
         self.address = ""
+        self.connection: Connection | None = None
         self.length: int | None = 0
         self.expected_digest: str | None = None
         self.body_digest: str | None = None
@@ -69,6 +78,10 @@ class Call:
         self.audit_object: str | None = None
         self.audit_details: dict[str, object] = {}
         self._arguments: dict[str, list[str]] | None = None
+
+    def local_address(self) -> str:
+        """Return the address of ours that the client's connection came in at; "" where there is no connection."""
+        return str(self.connection.getHost().host) if self.connection is not None else ""
 
     @property
     def has_its_body(self) -> bool:

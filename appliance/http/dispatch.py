@@ -45,6 +45,8 @@ class Dispatcher:
     async def admit(self, call: Call, flow: Flow) -> Receiver:
         """Judge a request by its head and return the receiver for its body. Raises an `HttpError` to refuse."""
         surface = call.surface = self._surfaces.owner(call.path)
+        if surface.gate is not None:
+            surface.gate.admit(call)
         try:
             endpoint, call.parameters = surface.router.find(call.method, call.path)
         except MethodNotAllowed as error:
@@ -81,14 +83,13 @@ class Dispatcher:
             arguments = self._arguments(call, endpoint, body)
             result = await endpoint.handler(*arguments, **call.parameters)
             reply = result if isinstance(result, Reply | FileReply) else surface.envelope.encode(result, call)
-        except HttpError as error:
+        except (Exception, CancelledError) as error:
+            known = error if isinstance(error, HttpError) else _translated(surface, error)
             if endpoint.audit is not None:
-                await surface.audit.record(call, endpoint.audit, f"refused: {error}")
-            raise
-        except (Exception, CancelledError):
-            if endpoint.audit is not None:
-                await surface.audit.record(call, endpoint.audit, "failed")
-            raise
+                await surface.audit.record(call, endpoint.audit, "failed" if known is None else f"refused: {known}")
+            if known is None or known is error:
+                raise
+            raise known from error
         if endpoint.audit is not None:
             await surface.audit.record(call, endpoint.audit, "success")
         return reply
@@ -107,6 +108,9 @@ class Dispatcher:
     async def _permit(self, call: Call, endpoint: Endpoint, caller: Caller) -> None:
         call.caller = caller
         if not endpoint.who.admits(caller):
+            surface = cast(Surface, call.surface)
+            if endpoint.audit is not None:
+                await surface.audit.record(call, endpoint.audit, f"refused: {_DENIED}")
             raise forbidden(_DENIED)
         if endpoint.guard is not None:
             await endpoint.guard(call)
@@ -118,6 +122,10 @@ class Dispatcher:
         if endpoint.query is not None:
             arguments.append(decode_query(call, endpoint.query))
         return arguments
+
+
+def _translated(surface: Surface, error: BaseException) -> HttpError | None:
+    return surface.translate(error) if isinstance(error, Exception) else None
 
 
 def decode_query(call: Call, type: type[msgspec.Struct]) -> object:

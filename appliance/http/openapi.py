@@ -7,7 +7,8 @@ not promised.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,9 +22,11 @@ Schema = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/"
 _FILE: Schema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-_ALWAYS = (400, 408, 413, 414, 431)
+ALWAYS = (400, 408, 413, 414, 431)
+"""What any request may be refused with by its head or body, before its surface looks at it."""
 _MEANINGS = {
     400: "The request is malformed, or something in it is refused.",
+    401: "The credentials are missing, wrong or no longer valid.",
     403: "The credentials are missing or wrong, or do not suffice.",
     404: "What was asked for is not there.",
     408: "The request came too slowly.",
@@ -31,7 +34,9 @@ _MEANINGS = {
     413: "The body is larger than allowed.",
     414: "The request line is longer than allowed.",
     415: "The body's media type is not among those taken.",
+    429: "Too many requests; `Retry-After` says in how many seconds to try again.",
     431: "The request's headers are larger than allowed.",
+    503: "What it takes is not there at the moment.",
     507: "The disk has no room for the body.",
 }
 _VARIABLE = re.compile(r"<(?:(?P<converter>[A-Za-z_]\w*)(?:\((?P<arguments>.*?)\))?:)?(?P<name>[A-Za-z_]\w*)>")
@@ -40,6 +45,18 @@ _CONVERTERS: Mapping[str, Schema] = {
     "float": {"type": "number", "minimum": 0},
     "uuid": {"type": "string", "format": "uuid"},
 }
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What a surface may answer before a handler runs: to `always` any request, to `closed` one without the rights."""
+
+    always: tuple[int, ...] = ALWAYS
+    closed: tuple[int, ...] = (403,)
+
+
+def _bare(data: Schema) -> Schema:
+    return data
 
 
 def document(
@@ -52,18 +69,21 @@ def document(
     description: str = "",
     security: Mapping[str, Mapping[str, Any]] | None = None,
     form_credentials: Mapping[str, str] | None = None,
+    refusals: Refusals = Refusals(),
+    envelope: Callable[[Schema], Schema] = _bare,
 ) -> dict[str, Any]:
     """Return the OpenAPI document of one surface, the same for the same declarations.
 
     `error` is the form of every refusal. `security` holds the surface's security schemes by name; an endpoint
     that is not for everybody takes any one of them. `form_credentials` names text fields, with their meaning,
-    in which a form may bring the credentials instead. Endpoints that are not `listed` are left out. Raises
+    in which a form may bring the credentials instead. `refusals` are those of the way of a request, `envelope` puts
+    the schema of a reply into that of the whole answer. Endpoints that are not `listed` are left out. Raises
     ValueError where two endpoints share a name, or a method and path.
     """
     listed = [endpoint for endpoint in endpoints if endpoint.listed]
     schemes = dict(security or {})
     schemas = _Schemas(error, listed)
-    operations = _Operations(schemas, list(schemes), dict(form_credentials or {}))
+    operations = _Operations(schemas, list(schemes), dict(form_credentials or {}), refusals, envelope)
     paths: dict[str, dict[str, Any]] = {}
     names: set[str] = set()
     for endpoint in listed:
@@ -158,8 +178,17 @@ def _references(value: object) -> Iterator[str]:
 class _Operations:
     """Turns endpoints into operation objects, and remembers which refusals they have."""
 
-    def __init__(self, schemas: _Schemas, security: list[str], form_credentials: dict[str, str]) -> None:
+    def __init__(
+        self,
+        schemas: _Schemas,
+        security: list[str],
+        form_credentials: dict[str, str],
+        refusals: Refusals,
+        envelope: Callable[[Schema], Schema],
+    ) -> None:
         self._schemas = schemas
+        self._refusals = refusals
+        self._envelope = envelope
         self._security: list[dict[str, list[str]]] = [{name: []} for name in security]
         self._credentials = {
             name: {"type": "string", "description": meaning} for name, meaning in form_credentials.items()
@@ -245,9 +274,9 @@ class _Operations:
         return form
 
     def _responses(self, endpoint: Endpoint) -> dict[str, Any]:
-        statuses = {*endpoint.statuses, *_ALWAYS}
+        statuses = {*endpoint.statuses, *self._refusals.always}
         if not endpoint.who.public:
-            statuses.add(403)
+            statuses.update(self._refusals.closed)
         if endpoint.body is not None:
             statuses.add(415)
         if _VARIABLE.search(endpoint.path):
@@ -268,7 +297,7 @@ class _Operations:
         if endpoint.reply is str:
             media["schema"] = {"type": "string"}
         elif endpoint.reply is not bytes:
-            media["schema"] = self._schemas.of(endpoint.reply)
+            media["schema"] = self._envelope(self._schemas.of(endpoint.reply))
         response["content"] = {endpoint.produces: media}
         return response
 

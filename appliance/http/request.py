@@ -99,6 +99,7 @@ class Request(http.Request):
         call = Call(site.next_id(), self.method.decode("ascii", "replace"), raw_path, "", query, headers)
         call.started = site.clock.seconds()
         call.address = site.proxies.client(self.client.host, headers)
+        call.connection = self.transport
         call.length = length
         self.call = call
         call.path = decode_path(raw_path)

@@ -1,6 +1,6 @@
 """What makes a surface: its prefix, its routes, its error form, who may ask, and where its changes are written down."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,13 @@ class AuditTrail(Protocol):
         """Return once the entry is durable."""
 
 
+class Gate(Protocol):
+    """Turns requests away before anything else is looked at: a rate limit."""
+
+    def admit(self, call: Call) -> None:
+        """Raise an `HttpError` to refuse."""
+
+
 class Finder(Protocol):
     """Finds an endpoint; see `Router`."""
 
@@ -58,9 +65,17 @@ class UploadPolicy:
     limit: int
 
 
+def only_http_errors(error: Exception) -> HttpError | None:
+    """For a surface whose handlers raise nothing but `HttpError` on purpose."""
+    return None
+
+
 @dataclass(frozen=True)
 class Surface:
-    """One API of several on the same port."""
+    """One API of several on the same port.
+
+    `translate` turns a domain error that a handler let pass into its answer, and returns None for what is a defect.
+    """
 
     name: str
     prefix: str
@@ -69,6 +84,8 @@ class Surface:
     authenticator: Authenticator
     audit: AuditTrail
     uploads: UploadPolicy | None = None
+    gate: Gate | None = None
+    translate: Callable[[Exception], HttpError | None] = only_http_errors
     csp: str = API_CSP
 
     def owns(self, path: str) -> bool:

@@ -38,4 +38,5 @@ class Permission:
 
 
 anyone = Permission("anyone", None)
+reader = Permission("reader", "reader")
 administrator = Permission("administrator", "administrator")

@@ -46,6 +46,8 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     environment: dict[str, str] = field(default_factory=dict)
     insecure: bool = False  # for tests that change the certificate to one of another name
+    prefix: tuple[str, ...] = ()  # command in whose world the server and curl run
+    address: str = "127.0.0.1"
 
     @property
     def state(self) -> Path:
@@ -74,9 +76,9 @@ class Server:
         settings = self.folder / "appliance.toml"
         settings.write_text(self.config)
         begin = self.log.stat().st_size if self.log.exists() else 0
-        argv = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        argv = [*self.prefix, sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
         argv += ["-n", "--pidfile=", "appliance"]
-        argv += ["--config", str(settings), "--state", str(self.state), "--https", f"127.0.0.1:{self.port}"]
+        argv += ["--config", str(settings), "--state", str(self.state), "--https", f"{self.address}:{self.port}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*argv, *arguments],
@@ -120,7 +122,12 @@ class Server:
 
     def url(self, path: str) -> str:
         """The address of an admin path such as `/version?token=…`."""
-        return f"https://127.0.0.1:{self.port}{API}{path}"
+        return f"{self.base}{API}{path}"
+
+    @property
+    def base(self) -> str:
+        """Scheme, name and port."""
+        return f"https://127.0.0.1:{self.port}"
 
     @property
     def certificate(self) -> Path:
@@ -136,7 +143,7 @@ class Server:
     def curl(self, *arguments: str, path: str | None = None, stdin: bytes | None = None) -> Answer:
         """Run curl; `path` is an admin path. The last answer counts (after 100 Continue)."""
         trust = ["--insecure"] if self.insecure else ["--cacert", str(self.certificate)]
-        argv = ["curl", "-sS", "-i", *trust, *arguments]
+        argv = [*self.prefix, "curl", "-sS", "-i", *trust, *arguments]
         if path is not None:
             argv.append(self.url(path))
         finished = subprocess.run(argv, input=stdin, capture_output=True, timeout=120, check=False)

@@ -1,0 +1,1 @@
+"""The system surface, /api/v1: the host itself."""
