@@ -7,8 +7,9 @@ fails loudly when an upgrade changes them.
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
@@ -164,6 +165,25 @@ class Channel(HTTPChannel):
             self.reject(HttpError(408, "The request's body came too slowly"))
         elif self.phase is Phase.DRAINING and waited > DRAIN_SECONDS and self._stalled_since is None:
             self.transport.abortConnection()
+
+    def hand_over(self, protocol: IProtocol, head: bytes) -> None:
+        """Let `protocol` have the connection from now on, with a request's `head` as the first it receives."""
+        transport = self.transport
+        transport.unregisterProducer()
+        self.requests.clear()
+        self.site.closed(self)
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = protocol
+        else:
+            transport.protocol = protocol
+        protocol.makeConnection(transport)
+        protocol.dataReceived(head)
+        held, self._dataBuffer = b"".join(self._dataBuffer), []
+        if held:
+            protocol.dataReceived(held)
+        # What the parser still holds of the bytes it works on comes out here: it is in raw mode.
+        self.__dict__.update(rawDataReceived=protocol.dataReceived)
+        self._producer().resumeProducing()
 
     def drain(self) -> None:
         """The server is stopping: close when idle, else after the answer that is going on."""

@@ -18,12 +18,12 @@ from appliance.http.call import Call
 from appliance.http.endpoints import Endpoint, FormBody
 from appliance.http.errors import HttpError, MethodNotAllowed, forbidden, insufficient_storage, is_disk_full
 from appliance.http.receivers import Receivers
-from appliance.http.replies import FileReply, Reply
+from appliance.http.replies import FileReply, Reply, Upgrade
 from appliance.http.surface import Surface, Surfaces
 from appliance.http.uploads import Flow
 from appliance.identity.caller import Caller
 
-Answer = Reply | FileReply
+Answer = Reply | FileReply | Upgrade
 
 _DENIED = "Permission denied"
 _OTHER_BODY = "Authentication error"
@@ -82,7 +82,7 @@ class Dispatcher:
                 raise forbidden(_OTHER_BODY)
             arguments = self._arguments(call, endpoint, body)
             result = await endpoint.handler(*arguments, **call.parameters)
-            reply = result if isinstance(result, Reply | FileReply) else surface.envelope.encode(result, call)
+            reply = result if isinstance(result, Answer) else surface.envelope.encode(result, call)
         except (Exception, CancelledError) as error:
             known = error if isinstance(error, HttpError) else _translated(surface, error)
             if endpoint.audit is not None:

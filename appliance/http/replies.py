@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+from twisted.internet.interfaces import IProtocol
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -22,3 +23,10 @@ class FileReply(msgspec.Struct, frozen=True):
     content_type: str
     headers: Mapping[str, str] = {}
     status: int = 200
+
+
+class Upgrade(msgspec.Struct, frozen=True):
+    """The connection goes over to `protocol` (RFC 9110 section 7.8), which gets the request's head as it came and
+    answers it itself."""
+
+    protocol: IProtocol

@@ -15,10 +15,11 @@ from twisted.web.http_headers import Headers
 from appliance.http.address import host_is_valid
 from appliance.http.bodies import Receiver
 from appliance.http.call import Call
+from appliance.http.dispatch import Answer
 from appliance.http.downloads import FileSender, open_file
 from appliance.http.errors import HttpError, bad_request
 from appliance.http.headers import API_CSP, csp_line, header_lines, status_line
-from appliance.http.replies import FileReply, Reply
+from appliance.http.replies import FileReply, Reply, Upgrade
 from appliance.http.run_now import run_now
 
 if TYPE_CHECKING:
@@ -238,6 +239,8 @@ class Request(http.Request):
             reply = await self._reply()
             if isinstance(reply, FileReply):
                 await self._send_file(reply)
+            elif isinstance(reply, Upgrade):
+                self._hand_over(reply)
             else:
                 self._send(reply)
         except CancelledError:
@@ -250,7 +253,7 @@ class Request(http.Request):
                 receiver, self._receiver = self._receiver, None
                 await receiver.discard()
 
-    async def _reply(self) -> Reply | FileReply:
+    async def _reply(self) -> Answer:
         call = self.call
         if call is None:
             raise RuntimeError("a request without a head cannot be answered")
@@ -316,6 +319,21 @@ class Request(http.Request):
         pieces.append(body)
         self.startedWriting = 1
         self.channel.transport.write(b"".join(pieces))
+
+    def _hand_over(self, reply: Upgrade) -> None:
+        """Give the connection away. What comes of it is not this request's any more."""
+        if self.call is None or self._disconnected:
+            self._done(CLIENT_CLOSED_REQUEST, 0)
+            return
+        lines = [b"%b %b %b" % (self.method, self.uri, self.clientproto)]
+        lines += [
+            b"%b: %b" % (name, value) for name, values in self.requestHeaders.getAllRawHeaders() for value in values
+        ]
+        self.site.access_log.add(self.call, 101, 0)
+        self.finished = 1
+        channel = self.channel
+        del self.channel
+        channel.hand_over(reply.protocol, b"\r\n".join([*lines, b"", b""]))
 
     async def _open(self, reply: FileReply) -> None:
         self._file: BinaryIO = await self.site.threads.run(open_file, Path(reply.path))
