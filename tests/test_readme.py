@@ -1,5 +1,7 @@
 """What the README promises holds when it is pasted."""
 
+import ast
+import json
 import os
 import re
 import subprocess
@@ -9,14 +11,15 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from appliance.cli import main
+from tests.support.machine import system_server
 from tests.support.server import ROOT, running
 
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def block_after(heading: str) -> str:
-    """The first shell block below a heading."""
-    found = re.search(r"```sh\n(.*?)```", README[README.index(f"\n## {heading}\n") :], re.DOTALL)
+def block_after(heading: str, language: str = "sh") -> str:
+    """The first block in a language below a heading."""
+    found = re.search(rf"```{language}\n(.*?)```", README[README.index(f"\n## {heading}\n") :], re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -66,3 +69,30 @@ def test_the_tour_works_when_pasted(tmp_path: Path) -> None:
         assert expected in shown, (expected, shown)
     assert shown.count('"status":"success"') == 3  # update, certificate, backup
     assert (server.admin / "staged").is_dir()
+
+
+def test_the_examples_of_the_system_api_work_when_pasted(tmp_path: Path) -> None:
+    """By curl, Python and JavaScript, with no more changed than the port; the shell's part sets the trust for all."""
+    (tmp_path / "example.py").write_text(block_after("The system API", "python"))
+    (tmp_path / "example.mjs").write_text(block_after("The system API", "javascript"))
+    script = block_after("The system API") + f"\necho\n{sys.executable} example.py\nnode example.mjs\n"
+    with system_server(tmp_path / "server") as server:
+        server.machine.add_user("your-username", "your-password")
+        for name in ("example.py", "example.mjs"):
+            path = tmp_path / name
+            path.write_text(path.read_text().replace("localhost:8443", f"localhost:{server.server.port}"))
+        finished = subprocess.run(
+            [*server.machine.prefix, "bash", "-eu", "-o", "pipefail"],
+            input=script.replace("localhost:8443", f"localhost:{server.server.port}"),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        hostname = server.machine.run("hostname").stdout.strip()
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    curl, python, *node = finished.stdout.strip().split("\n")
+    assert json.loads(curl)["data"]["hostname"] == hostname
+    assert ast.literal_eval(python)["data"]["hostname"] == hostname
+    assert f"hostname: '{hostname}'" in "\n".join(node)

@@ -82,7 +82,7 @@ class Child(ProcessProtocol):
 
     def terminate(self) -> None:
         """End the child and all of its group. Returns at once; `wait` tells when it is done."""
-        if self._terminating:
+        if self._terminating or self._finished.known:
             return
         self._terminating = True
         if self.ending is not None:

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from appliance.process.child import STDOUT, TERMINATE_GRACE, Child, Ending, spawn
 from appliance.process.command import ENVIRONMENT, find_program
+from appliance.process.dialogue import Dialogue
 from appliance.process.errors import ProcessError
 from appliance.process.output import Head, Tail
 from appliance.process.reactor import ProcessReactor, within
@@ -105,15 +106,16 @@ class ProcessRunner:
 
         With `owned` false `stop` leaves it alone: for what is to outlive this server.
         """
-        if self._stopping:
-            raise ProcessError("cannot start a process: the server is stopping")
-        environment = ENVIRONMENT if env is None else env
-        line = find_program(argv, env=environment, cwd=cwd)
         child = Child(self._reactor, receive, stdin)
-        spawn(self._reactor, child, line, env=environment, cwd=cwd, inherit=inherit)
-        if owned:
-            self._children.add(child)
-            _ = child.wait().addBoth(lambda _: self._children.discard(child))
+        self._launch(child, argv, env, cwd, inherit, owned)
+        return child
+
+    def converse(
+        self, argv: Sequence[str], receive: Callable[[int, bytes], None], *, env: Mapping[str, str] | None = None
+    ) -> Dialogue:
+        """Like `start`, for a program whose standard input stays open; see `Dialogue`. Raises `ProcessError`."""
+        child = Dialogue(self._reactor, receive)
+        self._launch(child, argv, env, cwd=None, inherit=None, owned=True)
         return child
 
     async def attend(self, child: Child, timeout: float | None) -> tuple[Ending, bool]:
@@ -152,3 +154,21 @@ class ProcessRunner:
         except TimeoutError:
             left = [child.pid for child in self._children]
             self._log.error("Processes {pids} did not end even when killed", pids=left)
+
+    def _launch(
+        self,
+        child: Child,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        cwd: str | None,
+        inherit: Mapping[int, int] | None,
+        owned: bool,
+    ) -> None:
+        if self._stopping:
+            raise ProcessError("cannot start a process: the server is stopping")
+        environment = ENVIRONMENT if env is None else env
+        line = find_program(argv, env=environment, cwd=cwd)
+        spawn(self._reactor, child, line, env=environment, cwd=cwd, inherit=inherit)
+        if owned:
+            self._children.add(child)
+            _ = child.wait().addBoth(lambda _: self._children.discard(child))

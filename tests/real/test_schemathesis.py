@@ -1,28 +1,41 @@
-"""schemathesis throws what the OpenAPI document allows, and what it forbids, at the real server."""
+"""schemathesis throws what the OpenAPI documents allow, and what they forbid, at the real server."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.server import TOKEN, running
+from tests.support.machine import system_server
+from tests.support.server import TOKEN, Server, running
 
-# setup would change the token that the others use.
-_EXCLUDED = r"/setup$"
 _EXAMPLES = "25"
+_CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance"
+_CONNECTIONS = "[server]\nmax_connections_per_address = 1000\n"
 
 
-def test_no_request_that_the_document_describes_breaks_the_server(tmp_path: Path) -> None:
-    config = "[server]\nmax_connections_per_address = 1000\n[admin]\nbackoff_after = 0\n"
-    with running(tmp_path / "server", config) as server:
-        argv = [str(Path(sys.executable).with_name("schemathesis")), "run", server.url("/openapi.json")]
-        argv += ["--tls-verify", str(server.certificate), "--exclude-path-regex", _EXCLUDED]
-        argv += ["--header", f"Authorization: Bearer {TOKEN}", "--max-examples", _EXAMPLES, "--seed", "1"]
-        argv += ["--phases", "examples,coverage,fuzzing", "--no-color"]
-        argv += ["--checks", "not_a_server_error,status_code_conformance,content_type_conformance"]
-        finished = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
-        shown = finished.stdout + finished.stderr
-        assert finished.returncode == 0, shown
-        assert re.search(r"[1-9][0-9]* (passed|generated)", shown), shown
+def throw(server: Server, folder: Path, document: str, token: str, *excluded: str) -> None:
+    """Run schemathesis over a document of the server's, without the paths that match `excluded`."""
+    argv = [*server.prefix, str(Path(sys.executable).with_name("schemathesis")), "run", server.base + document]
+    argv += ["--tls-verify", str(server.certificate), "--exclude-path-regex", "|".join(excluded)]
+    argv += ["--header", f"Authorization: Bearer {token}", "--max-examples", _EXAMPLES, "--seed", "1"]
+    argv += ["--phases", "examples,coverage,fuzzing", "--no-color", "--checks", _CHECKS]
+    finished = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+    shown = finished.stdout + finished.stderr
+    assert finished.returncode == 0, shown
+    assert re.search(r"[1-9][0-9]* (passed|generated)", shown), shown
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_the_admin_surface(tmp_path: Path) -> None:
+    with running(tmp_path / "server", f"{_CONNECTIONS}[admin]\nbackoff_after = 0\n") as server:
+        # setup would change the token that the others use.
+        throw(server, tmp_path, "/api/v1/admin/openapi.json", TOKEN, r"/setup$")
         assert server.get("/version").json == {"version": "1.0.0"}
-        assert "Traceback" not in server.log.read_text()
+
+
+def test_the_system_surface(tmp_path: Path) -> None:
+    with system_server(tmp_path / "machine", _CONNECTIONS) as server:
+        made = server.api("POST", "/auth/tokens", {"name": "schemathesis"})
+        # Log-in answers every wrong password two seconds later; logout and its like would end the token's rights.
+        throw(server.server, tmp_path, "/api/v1/openapi.json", made.json["data"]["token"], r"/auth/")
+        assert server.api("GET", "/system/summary").status == 200

@@ -1,0 +1,56 @@
+"""Real journal files, written by systemd-journal-remote, and journalctl's own opinion on them."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+JOURNAL_REMOTE = "/lib/systemd/systemd-journal-remote"
+BASE = 1_760_000_000_000_000
+"""2025-10-09 08:53:20 UTC, in microseconds since 1970."""
+
+SECOND = 1_000_000
+PLAIN = {"_HOSTNAME": "probe", "_TRANSPORT": "syslog"}
+_FIRST_BOOT = "0123456789abcdef0123456789abcdef"
+
+Value = str | bytes | list[bytes]
+
+
+def record(at: int, fields: Mapping[str, Value], boot: str = _FIRST_BOOT) -> bytes:
+    """An entry in the Journal Export Format, received at `at` (microseconds since 1970); a list gives a field twice."""
+    lines = [b"__REALTIME_TIMESTAMP=%d\n__MONOTONIC_TIMESTAMP=%d\n_BOOT_ID=%s\n" % (at, at - BASE + 1, boot.encode())]
+    for name, value in fields.items():
+        for each in value if isinstance(value, list) else [value]:
+            raw = each if isinstance(each, bytes) else each.encode()
+            if raw.isascii() and raw.decode().isprintable():
+                lines.append(name.encode() + b"=" + raw + b"\n")
+            else:
+                lines.append(name.encode() + b"\n" + len(raw).to_bytes(8, "little") + raw + b"\n")
+    return b"".join(lines) + b"\n"
+
+
+def numbered(first: int, count: int, step: int = SECOND, **more: Value) -> Iterable[bytes]:
+    """`count` entries `message number N` from N = `first` on: unit `u0` to `u2`, priority 0 to 7, by turns."""
+    for number in range(first, first + count):
+        fields = {
+            **PLAIN,
+            "MESSAGE": f"message number {number}",
+            "PRIORITY": str(number % 8),
+            "_SYSTEMD_UNIT": f"u{number % 3}.service",
+            "SYSLOG_IDENTIFIER": f"app{number % 3}",
+            "_PID": str(100 + number % 5),
+        }
+        yield record(BASE + number * step, fields | more)
+
+
+def append(file: Path, records: Iterable[bytes]) -> None:
+    """Add entries to a journal file, which is made where there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    argv = [JOURNAL_REMOTE, f"--output={file}", "-"]
+    subprocess.run(argv, input=b"".join(records), check=True, capture_output=True, timeout=120)
+
+
+def messages(directory: Path, *arguments: str) -> list[str]:
+    """What journalctl itself finds, newest first; for messages of one line."""
+    argv = ["journalctl", "-q", "--no-pager", "-r", "-o", "cat", f"--directory={directory}", *arguments]
+    finished = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120)
+    return finished.stdout.splitlines()
