@@ -20,7 +20,7 @@ _SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The token of `POST auth/login`, or one of `POST auth/tokens`.",
+        "description": "The token of `POST auth/login`.",
     }
 }
 _EVERYWHERE = (429,)
@@ -65,7 +65,7 @@ class DocumentEndpoints:
             self._endpoints,
             error=ErrorBody,
             prefix=PREFIX,
-            description="The host itself: network, disks, users, logs, figures.",
+            description="The host itself: disks, users, logs, figures.",
             security=_SECURITY,
             refusals=openapi.Refusals(always=(*openapi.ALWAYS, *_EVERYWHERE), closed=(401, 403)),
             envelope=enveloped,

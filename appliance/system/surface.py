@@ -7,16 +7,35 @@ from appliance.background import Background
 from appliance.database.audit import AuditLog
 from appliance.database.thread import Database
 from appliance.database.trail import Trail
+from appliance.host.figures import CpuMeter, Figures
+from appliance.host.hardware import HardwareFacts
+from appliance.host.job_status import JobStatuses
+from appliance.host.journal.journal import Journal
+from appliance.host.storage.storage import Storage
+from appliance.host.users.changes import Users
+from appliance.host.users.listing import UserListing
 from appliance.http import uploads
 from appliance.http.endpoints import Endpoint, bind
 from appliance.http.rate_limit import RateLimit
 from appliance.http.router import Router
 from appliance.http.surface import Surface, UploadPolicy
+from appliance.identity.accounts import Accounts
+from appliance.identity.helper_owner import HelperOwner
+from appliance.identity.login_backoff import LoginBackoff
+from appliance.identity.passwords import PasswordChecker
+from appliance.identity.revocations import Revocations
+from appliance.identity.sessions import Sessions
 from appliance.process.jobs import Jobs
 from appliance.process.run import ProcessRunner
 from appliance.settings import Settings
 from appliance.system.authenticator import SURFACE, SystemAuthenticator
+from appliance.system.endpoints_auth import AuthEndpoints
 from appliance.system.endpoints_document import PREFIX, DocumentEndpoints, HealthEndpoints
+from appliance.system.endpoints_jobs import JobEndpoints
+from appliance.system.endpoints_logs import LogEndpoints
+from appliance.system.endpoints_storage import StorageEndpoints
+from appliance.system.endpoints_system import SystemEndpoints
+from appliance.system.endpoints_users import UserEndpoints
 from appliance.system.envelope import SystemEnvelope, translate
 from appliance.threads import Threads
 
@@ -39,15 +58,25 @@ class System:
     """The system surface, and what has to be started and stopped for it."""
 
     def __init__(self, foundations: Foundations) -> None:
-        settings = foundations.settings
+        reactor, settings = foundations.reactor, foundations.settings
+        runner, threads, jobs = foundations.runner, foundations.threads, foundations.jobs
         self._uploads = settings.state / "system" / "uploads"
+        self._admin_groups = frozenset(settings.system.admin_groups)
+        self._revocations = Revocations(foundations.database, reactor)
+        self._sessions = Sessions(reactor, settings.state / "tokens.key", self._revocations, SURFACE)
+        self._accounts = Accounts(reactor, threads)
+        self._passwords = PasswordChecker(reactor, HelperOwner(reactor, runner), LoginBackoff(reactor))
+        self._authenticator = SystemAuthenticator(self._sessions, self._accounts, self._admin_groups)
+        self._statuses = JobStatuses(jobs, settings.state / "jobs", threads)
+        self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
+        self._cpu = CpuMeter(reactor)
         self.endpoints = self._endpoints(foundations)
         api = Surface(
             name=SURFACE,
             prefix=PREFIX,
             router=Router(PREFIX, self.endpoints),
             envelope=SystemEnvelope(),
-            authenticator=SystemAuthenticator(),
+            authenticator=self._authenticator,
             audit=Trail(foundations.audit_log, SURFACE),
             uploads=UploadPolicy(self._uploads, settings.system.upload_limit_mb << 20),
             gate=RateLimit(
@@ -69,18 +98,41 @@ class System:
         return self._document.document()
 
     def prepare(self) -> None:
-        """Make the folders and sweep what a killed server left. Blocking; raises OSError."""
+        """Make the folders and the key, sweep what a killed server left. Blocking; raises OSError or `KeyUnusable`."""
+        self._sessions.prepare()
         self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
         uploads.sweep(self._uploads)
 
     async def start(self) -> None:
         """Begin to watch the machine. The database is open, the jobs are adopted."""
+        await self._revocations.load()
+        self._cpu.start()
+        await self._storage.start()
+        await self._passwords.start()
 
     async def stop(self) -> None:
         """End what `start` began."""
+        await self._passwords.stop()
+        await self._storage.stop()
+
+    async def _user_changed(self, name: str, revoke: bool) -> None:
+        self._accounts.forget(name)
+        if revoke:
+            await self._sessions.end_all(name)
 
     def _endpoints(self, foundations: Foundations) -> list[Endpoint]:
-        groups: list[object] = []
+        reactor, runner, threads = foundations.reactor, foundations.runner, foundations.threads
+        listing = UserListing(reactor, runner, threads)
+        users = Users(reactor, runner, threads, listing, admin_groups=self._admin_groups, changed=self._user_changed)
+        journal = Journal(reactor, runner, threads, foundations.settings.system.journal_directory)
+        groups: list[object] = [
+            AuthEndpoints(self._passwords, self._sessions, self._accounts, self._authenticator),
+            SystemEndpoints(Figures(), self._cpu, HardwareFacts(runner, threads)),
+            StorageEndpoints(self._storage),
+            JobEndpoints(self._statuses),
+            UserEndpoints(listing, users),
+            LogEndpoints(reactor, journal),
+        ]
         found = [endpoint for group in groups for endpoint in bind(group)]
         self._document = DocumentEndpoints(list(found))
         return [*found, *bind(self._document)]

@@ -22,12 +22,12 @@ from appliance.database.errors import (
 from appliance.database.migrate import HISTORY, REVISIONS, History, back_up, prepare
 from appliance.database.upgrade import main, upgrade
 
-SECOND = """
+NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -49,14 +49,14 @@ def state(path: Path) -> None:
 @pytest.fixture
 def later(tmp_path: Path) -> History:
     """A later version of the program: one revision more, which works."""
-    return following(tmp_path, SECOND.replace("SELECT rowid, nonce FROM nonces_view", "SELECT 1, nonce FROM nonces"))
+    return following(tmp_path, NEXT.replace("SELECT rowid, nonce FROM nonces_view", "SELECT 1, nonce FROM nonces"))
 
 
 def following(tmp_path: Path, source: str) -> History:
     directory = tmp_path / "later 100%"
     shutil.copytree(HISTORY.directory, directory, ignore=shutil.ignore_patterns("__pycache__"))
-    (directory / "versions" / "0002_fruit.py").write_text(source)
-    return History((*HISTORY.revisions, "0002"), directory)
+    (directory / "versions" / "0003_fruit.py").write_text(source)
+    return History((*HISTORY.revisions, "0003"), directory)
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -117,11 +117,11 @@ def test_older_file_is_copied_and_migrated(path: Path, later: History) -> None:
     insert_nonce(path, "apple")
     prepare(path, later)
     assert query(path, "SELECT * FROM fruit") == [(1, "apple")]
-    backup = path.with_name(path.name + ".before-0001")
+    backup = path.with_name(path.name + ".before-0002")
     assert sorted(os.listdir(path.parent)) == [path.name, backup.name]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert query(backup, "SELECT nonce FROM nonces") == [("apple",)]
-    assert query(backup, "SELECT * FROM alembic_version") == [("0001",)]
+    assert query(backup, "SELECT * FROM alembic_version") == [("0002",)]
 
 
 def test_failing_migration_leaves_the_file_and_tells_why(path: Path, tmp_path: Path) -> None:
@@ -129,14 +129,14 @@ def test_failing_migration_leaves_the_file_and_tells_why(path: Path, tmp_path: P
     insert_nonce(path, "apple")
     before = shape(path)
     with pytest.raises(MigrationError, match="no such table: nonces_view"):
-        prepare(path, following(tmp_path, SECOND))
+        prepare(path, following(tmp_path, NEXT))
     assert shape(path) == before
     assert query(path, "SELECT nonce FROM nonces") == [("apple",)]
     prepare(path)
 
 
 def test_migration_that_leaves_orphans_is_refused(path: Path, tmp_path: Path) -> None:
-    source = SECOND.replace(
+    source = NEXT.replace(
         'op.execute("INSERT INTO fruit SELECT rowid, nonce FROM nonces_view")',
         'op.execute("CREATE TABLE seed (fruit INTEGER REFERENCES fruit)")\n'
         '    op.execute("INSERT INTO seed VALUES (9)")',
@@ -144,12 +144,12 @@ def test_migration_that_leaves_orphans_is_refused(path: Path, tmp_path: Path) ->
     prepare(path)
     with pytest.raises(MigrationError, match="missing row of fruit"):
         prepare(path, following(tmp_path, source))
-    assert query(path, "SELECT * FROM alembic_version") == [("0001",)]
+    assert query(path, "SELECT * FROM alembic_version") == [("0002",)]
 
 
 def test_migration_takes_no_longer_than_it_may(path: Path, tmp_path: Path) -> None:
     prepare(path)
-    source = SECOND.replace("def upgrade() -> None:", "def upgrade() -> None:\n    import time; time.sleep(600)")
+    source = NEXT.replace("def upgrade() -> None:", "def upgrade() -> None:\n    import time; time.sleep(600)")
     with pytest.raises(MigrationError, match="stopped after 3 s"):
         prepare(path, following(tmp_path, source), timeout=3)
     prepare(path)
@@ -157,8 +157,8 @@ def test_migration_takes_no_longer_than_it_may(path: Path, tmp_path: Path) -> No
 
 def test_migration_that_does_not_arrive(path: Path, later: History) -> None:
     prepare(path)
-    with pytest.raises(MigrationError, match="is at 0002 after the migration, not 0003"):
-        prepare(path, History((*later.revisions, "0003"), later.directory))
+    with pytest.raises(MigrationError, match="is at 0003 after the migration, not 0004"):
+        prepare(path, History((*later.revisions, "0004"), later.directory))
 
 
 def test_file_of_a_newer_version_is_left_alone(path: Path, later: History) -> None:
@@ -175,7 +175,7 @@ def test_file_of_a_newer_version_is_left_alone(path: Path, later: History) -> No
     [
         ("DROP TABLE alembic_version", "not made by this program"),
         ("DELETE FROM alembic_version", "names 0 revisions"),
-        ("INSERT INTO alembic_version VALUES ('0002')", "names 2 revisions"),
+        ("INSERT INTO alembic_version VALUES ('9999')", "names 2 revisions"),
     ],
 )
 def test_file_without_one_revision(path: Path, change: str, reason: str) -> None:
@@ -224,7 +224,7 @@ def test_backup_that_fails_stops_the_migration(path: Path, later: History, monke
         with pytest.raises(MigrationError, match=r"cannot be copied before its migration.*No space left"):
             prepare(path, later)
     assert os.listdir(path.parent) == [path.name]
-    assert query(path, "SELECT * FROM alembic_version") == [("0001",)]
+    assert query(path, "SELECT * FROM alembic_version") == [("0002",)]
 
 
 def test_file_held_by_another_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

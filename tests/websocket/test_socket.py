@@ -124,7 +124,7 @@ class SocketTestCase(ListeningTestCase):
         )
         self.port = self.listen(self.site)
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
         await self.background.stop()
         await self.sockets.close_all()
         await self.site.drain(0)

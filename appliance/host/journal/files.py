@@ -40,6 +40,8 @@ def scan(directory: Path | None) -> JournalFiles:
             continue
         try:
             head = os.read(descriptor, _HEADER_SIZE)
+        except OSError:  # a folder
+            continue
         finally:
             os.close(descriptor)
         # Header, systemd's "Journal File Format": file_id at 24, seqnum_id at 72, n_entries at 152.

@@ -22,7 +22,7 @@ _SIZE = r"[0-9]{1,10}[kmg]?"
 _MODE = r"0?[0-7]{1,4}"
 _WORD = r"[a-z0-9_-]{1,32}"
 _CHARSET = r"[A-Za-z0-9_-]{1,32}"
-_SUBVOLUME = r"/?[A-Za-z0-9@_.+-]{1,255}(/[A-Za-z0-9@_.+-]{1,255}){0,15}"
+_SUBVOLUME = r"/?(?!\.\.?(/|$))[A-Za-z0-9@_.+-]{1,255}(/(?!\.\.?(/|$))[A-Za-z0-9@_.+-]{1,255}){0,15}"
 
 Table = Mapping[str, str]
 """The pattern of each option's value; an option that may come without one has it in brackets."""
@@ -104,7 +104,7 @@ BY_FILESYSTEM: Mapping[str, Table] = {
 
 def parse_options(text: str, filesystem: str) -> str:
     """The argument of `mount -o` for the options `text`, comma-separated as in fstab(5). Raises `Invalid`."""
-    given = [part.strip() for part in text.split(",")] if text.strip() else []
+    given = [part.strip(" ") for part in text.split(",")] if text.strip(" ") else []
     for option in given:
         _check(option, filesystem)
     return ",".join([*ALWAYS, *(option for option in given if option not in ("defaults", *ALWAYS))])

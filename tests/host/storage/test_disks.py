@@ -25,15 +25,8 @@ NONE = tables_of([], [])
 
 
 def block(path: str, number: str, type: str = "disk", *children: Block, **fields: Any) -> Block:
-    return Block(
-        name=path,
-        kname=fields.pop("kname", path),
-        number=number,
-        type=type,
-        size=GIB,
-        children=list(children),
-        **fields,
-    )
+    fields = {"kname": path, "size": GIB, **fields}
+    return Block(name=path, number=number, type=type, children=list(children), **fields)
 
 
 def disk(of: Block, hardware: Hardware = NO_HARDWARE, mounts: Any = (), swaps: Any = (), usage: Any = None) -> Disk:
