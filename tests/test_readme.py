@@ -75,7 +75,9 @@ def test_the_examples_of_the_system_api_work_when_pasted(tmp_path: Path) -> None
     """By curl, Python and JavaScript, with no more changed than the port; the shell's part sets the trust for all."""
     (tmp_path / "example.py").write_text(block_after("The system API", "python"))
     (tmp_path / "example.mjs").write_text(block_after("The system API", "javascript"))
-    script = f"cd {tmp_path}\n" + block_after("The system API") + f"\necho\n{sys.executable} example.py\nnode example.mjs\n"
+    script = (
+        f"cd {tmp_path}\n" + block_after("The system API") + f"\necho\n{sys.executable} example.py\nnode example.mjs\n"
+    )
     with system_server(tmp_path / "server") as server:
         server.machine.add_user("your-username", "your-password")
         for name in ("example.py", "example.mjs"):

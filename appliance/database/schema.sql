@@ -42,29 +42,6 @@ CREATE TABLE nonces (
 
 CREATE INDEX ix_nonces_expires_at ON nonces (expires_at);
 
--- The sessions that are open; refresh_id is the id of the one refresh token that counts.
-CREATE TABLE sessions (
-    id TEXT NOT NULL,
-    audience TEXT NOT NULL,
-    username TEXT NOT NULL,
-    refresh_id TEXT NOT NULL,
-    expires_at INTEGER NOT NULL,
-    CONSTRAINT pk_sessions PRIMARY KEY (id)
-) WITHOUT ROWID;
-
--- The hash is that of the token's text, SHA-256 in hex.
-CREATE TABLE api_tokens (
-    id TEXT NOT NULL,
-    name TEXT NOT NULL,
-    username TEXT NOT NULL,
-    hash VARCHAR(64) NOT NULL,
-    created_at INTEGER NOT NULL,
-    expires_at INTEGER,
-    last_used_at INTEGER,
-    CONSTRAINT pk_api_tokens PRIMARY KEY (id),
-    CONSTRAINT uq_api_tokens_hash UNIQUE (hash)
-) WITHOUT ROWID;
-
 CREATE TABLE revocations (
     subject TEXT NOT NULL,
     revoked_at INTEGER NOT NULL,

@@ -29,7 +29,7 @@ class KeyUnusable(Exception):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a token says: whose it is (`sub`), its id and session, made when (`ims`, milliseconds), until when (seconds)."""
+    """What a token says: whose it is (`sub`), its id, its session, when it was made (in ms), its end (in s)."""
 
     sub: str
     jti: str

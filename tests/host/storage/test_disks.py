@@ -203,7 +203,8 @@ class CacheTests(TestCase):
         self.assertEqual(await self.names(), ["one", "two"])
 
     async def test_a_change_while_the_devices_are_read_is_not_lost(self) -> None:
-        self.devices.gate = gate = Deferred()
+        gate: Deferred[None] = Deferred()
+        self.devices.gate = gate
         asked = Deferred.fromCoroutine(self.names())
         self.devices.blocks.append(block("/dev/two", "900:1"))
         self.disks.forget()
@@ -239,7 +240,8 @@ class CacheTests(TestCase):
 
     async def test_a_failure_is_told_and_tried_again(self) -> None:
         await self.quiet()
-        self.devices.gate = gate = Deferred()
+        gate: Deferred[None] = Deferred()
+        self.devices.gate = gate
         self.disks.forget()
         asked = Deferred.fromCoroutine(self.names())
         gate.errback(Unavailable("no lsblk"))

@@ -1,0 +1,157 @@
+"""Log-in, its end, and what is no log-in, over real HTTPS with real users."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import jwt
+import pytest
+
+from tests.support.machine import PASSWORD, SystemServer, system_server
+
+INVALID = {"code": "UNAUTHORIZED", "message": "Missing or invalid token"}
+WRONG = {"code": "UNAUTHORIZED", "message": "Invalid username or password"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemServer]:
+    with system_server(tmp_path_factory.mktemp("auth")) as server:
+        yield server
+
+
+def claims(server: SystemServer, **changed: object) -> dict[str, object]:
+    """What the administrator's token says, with changes."""
+    content: dict[str, object] = jwt.decode(server.tokens["admin"], options={"verify_signature": False})
+    return {**content, **changed}
+
+
+def bad_credentials(server: SystemServer) -> dict[str, list[str]]:
+    """Headers of every kind that must not count."""
+    key = (server.server.state / "tokens.key").read_bytes()
+    good = server.tokens["admin"]
+    parts = [json.dumps({"alg": "none", "typ": "JWT"}).encode(), json.dumps(claims(server)).encode()]
+    none = ".".join([*(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts), ""])
+    revoked = server.log_in("admin")["token"]
+    assert server.api("POST", "/auth/logout").status == 200
+    refresh = server.log_in("admin")["refresh_token"]
+    found = {
+        "empty": "",
+        "no token": "Bearer",
+        "basic": "Basic YWRtaW46YWRtaW4=",
+        "garbage": "Bearer garbage",
+        "without scheme": good,
+        "two tokens": f"Bearer {good} {good}",
+        "alg none": f"Bearer {none}",
+        "another secret": f"Bearer {jwt.encode(claims(server), b'x' * 32, 'HS256')}",
+        "another algorithm": f"Bearer {jwt.encode(claims(server), key, 'HS512')}",
+        "another audience": f"Bearer {jwt.encode(claims(server, aud='appliance:rpc'), key, 'HS256')}",
+        "expired": f"Bearer {jwt.encode(claims(server, exp=int(time.time()) - 1), key, 'HS256')}",
+        "nobody's": f"Bearer {jwt.encode(claims(server, sub='nosuchuser', jti='2'), key, 'HS256')}",
+        "revoked": f"Bearer {revoked}",
+        "refresh token": f"Bearer {refresh}",
+    }
+    return {name: ["-H", f"Authorization: {value}"] for name, value in found.items()} | {"none at all": []}
+
+
+def operations(server: SystemServer) -> list[tuple[str, str, str]]:
+    """Method, path and permission of every operation the server says it has."""
+    paths = server.api("GET", "/openapi.json", who=None).json["paths"]
+    return [
+        (method.upper(), path.replace("{id}", "format-1").replace("{name}", "nobody"), operation["x-permission"])
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_no_bad_credentials_open_any_endpoint(server: SystemServer) -> None:
+    found = [each for each in operations(server) if each[2] != "anyone"]
+    assert len(found) > 15
+    bad = bad_credentials(server)
+    before = server.machine.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow").stdout
+
+    def attempt(case: tuple[str, str, str]) -> None:
+        method, path, name = case
+        query = f"?token={server.tokens['admin']}" if name == "none at all" else ""
+        answer = server.curl("-X", method, *bad[name], path=path + query)
+        assert answer.status == 401, case
+        assert answer.json == {"status": "error", "data": None, "error": INVALID}, case
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(attempt, [(method, path, name) for method, path, _ in found for name in bad]))
+    assert server.machine.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow").stdout == before
+
+
+def test_only_log_in_is_for_everybody(server: SystemServer) -> None:
+    assert [path for _, path, who in operations(server) if who == "anyone"] == ["/api/v1/auth/login"]
+
+
+def test_who_is_no_administrator_changes_nothing(server: SystemServer) -> None:
+    own = ("/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/logout")
+    changes = [each for each in operations(server) if each[0] != "GET" and each[1] not in own]
+    assert len(changes) > 5
+    for method, path, _ in changes:
+        answer = server.api(method, path, who="reader", base="")
+        assert answer.status == 403, path
+        assert answer.json["error"]["code"] == "PERMISSION_DENIED"
+
+
+def test_a_login_tells_who_has_logged_in(server: SystemServer) -> None:
+    data = server.log_in("reader")
+    passwd = server.machine.run("getent", "passwd", "reader").stdout.strip().split(":")
+    assert data["user"] == {"username": "reader", "uid": passwd[2], "gid": passwd[3], "home": passwd[5]}
+    assert abs(data["expires_at"] - time.time() - 24 * 3600) < 60
+
+
+def test_a_wrong_password_and_an_unknown_user_look_alike(server: SystemServer) -> None:
+    for username, password in (("admin", "wrong"), ("nosuchuser", "wrong"), ("admin", ""), ("--help", "x")):
+        answer = server.api("POST", "/auth/login", {"username": username, "password": password}, who=None)
+        assert answer.status == 401
+        assert answer.json["error"] == WRONG
+    assert PASSWORD not in server.server.log.read_text()
+
+
+def test_another_kind_of_login_is_refused(server: SystemServer) -> None:
+    body = {"username": "admin", "password": PASSWORD, "auth_type": "key"}
+    assert server.api("POST", "/auth/login", body, who=None).status == 400
+
+
+def test_renewing_uses_the_refresh_token_up(server: SystemServer) -> None:
+    refresh = server.log_in("admin")["refresh_token"]
+    answer = server.api("POST", "/auth/refresh", {"refresh_token": refresh})
+    assert answer.status == 200
+    assert answer.json["data"]["user"]["username"] == "admin"
+    assert server.api("POST", "/auth/refresh", {"refresh_token": refresh}).status == 401
+    assert server.api("POST", "/auth/refresh").status == 200
+    foreign = server.log_in("reader")["refresh_token"]
+    assert server.api("POST", "/auth/refresh", {"refresh_token": foreign}).status == 401
+
+
+def test_an_end_outlives_a_kill(server: SystemServer) -> None:
+    server.log_in("admin")
+    ended = server.tokens["admin"]
+    assert server.api("POST", "/auth/logout").status == 200
+    server.log_in("admin")
+    server.server.kill()
+    server.server.start()
+    assert server.api("GET", "/system/summary").status == 200
+    server.tokens["ended"] = ended
+    assert server.api("GET", "/system/summary", who="ended").status == 401
+
+
+def test_guessing_has_to_wait(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with system_server(tmp_path_factory.mktemp("guess")) as server:
+
+        def guess(number: int) -> int:
+            body = {"username": "admin", "password": f"wrong {number}"}
+            answer = server.api("POST", "/auth/login", body, who=None)
+            assert answer.status == 401 or int(answer.headers["retry-after"]) >= 1
+            return answer.status
+
+        with ThreadPoolExecutor(20) as pool:
+            statuses = list(pool.map(guess, range(20)))
+        assert set(statuses) == {401, 429}
+        assert statuses.count(401) < 12
+        assert server.api("GET", "/system/summary").status == 200
