@@ -15,10 +15,10 @@ NICENESS = 5
 """A password hash costs 50 ms of CPU: the server's other requests go first."""
 
 CAPABILITIES = {
-    "CAP_CHOWN": 0,  # pam_faillock gives a user the file of that user's failures
-    "CAP_DAC_OVERRIDE": 1,  # … and writes it; /etc/shadow has mode 0000 on Fedora and its kin
-    "CAP_DAC_READ_SEARCH": 2,
-    "CAP_FOWNER": 3,  # pam_faillock sets that file's mode
+    "CAP_CHOWN": 0,  # pam_faillock gives each user's tally to that user
+    "CAP_DAC_OVERRIDE": 1,  # modules that write a user's own file: tallies, used one-time codes
+    "CAP_DAC_READ_SEARCH": 2,  # /etc/shadow has mode 0000 on Fedora and its kin
+    "CAP_FOWNER": 3,  # … and set its mode
     "CAP_KILL": 5,  # ours: ends checks whose module or su runs as another user
     "CAP_SETGID": 6,  # modules that read a file as the user (one-time codes), and our own way to su
     "CAP_SETUID": 7,

@@ -43,16 +43,16 @@ class Maker:
             raise Invalid("label", f"ASCII only for vfat, without any of {_FAT_FORBIDDEN}")
 
 
-def _ext(version: str) -> Maker:
-    return Maker(version, f"mkfs.{version}", ("-F",), "-L", 16, 256 * 1024)
+def _ext(version: str, smallest: int) -> Maker:
+    return Maker(version, f"mkfs.{version}", ("-F",), "-L", 16, smallest)
 
 
 MAKERS: Mapping[str, Maker] = {
     maker.filesystem: maker
     for maker in (
-        _ext("ext2"),
-        _ext("ext3"),
-        _ext("ext4"),
+        _ext("ext2", 256 * 1024),
+        _ext("ext3", 2 * _MIB),  # on less there is no room for a journal
+        _ext("ext4", 2 * _MIB),
         # xfsprogs refuse less since 5.19, btrfs-progs by what their metadata needs.
         Maker("xfs", "mkfs.xfs", ("-f",), "-L", 12, 300 * _MIB),
         Maker("btrfs", "mkfs.btrfs", ("-f",), "-L", 255, 109 * _MIB),

@@ -19,7 +19,8 @@ def test_the_longest_label_on_a_device_of_the_smallest_size(tmp_path: Path, file
     with loop(tmp_path, megabytes + (0 if whole_disk else 4)) as disk:
         path = disk if whole_disk else partition(disk, megabytes)[0]
         run(*maker.argv(path, label, whole_disk=whole_disk))
-        assert (signature(path), signature(path, "LABEL")) == (filesystem, label)
+        shown = label[:127]  # of btrfs's long ones blkid shows the beginning
+        assert (signature(path), signature(path, "LABEL")[:127]) == (filesystem, shown)
     with pytest.raises(Invalid, match="label"):
         maker.check_label(label + "L")
 
