@@ -35,7 +35,7 @@ def test_the_admin_surface(tmp_path: Path) -> None:
 
 def test_the_system_surface(tmp_path: Path) -> None:
     with system_server(tmp_path / "machine", _CONNECTIONS) as server:
-        # Log-in answers every wrong password two seconds later; logout ends the token's rights, and so does what is done
+        # Log-in answers every wrong password two seconds later; logout ends the token, and so does what is done
         # to the user whose it is: schemathesis learns the names from GET /users.
         token = server.tokens["admin"]
         throw(server.server, tmp_path, "/api/v1/openapi.json", token, r"/auth/", r"/users/")
