@@ -7,7 +7,7 @@ and adds a migration with its revision at the end of `migrate.REVISIONS`; tests 
 
 from typing import Final
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata: Final = MetaData(
     naming_convention={
@@ -66,3 +66,18 @@ revocations: Final = Table(
     sqlite_with_rowid=False,
 )
 """Signed tokens that count no more: one, a session's, or all that a user had at `revoked_at` (in milliseconds)."""
+
+api_tokens: Final = Table(
+    "api_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer),
+    Column("last_used_at", Integer),
+    UniqueConstraint("hash"),
+    sqlite_with_rowid=False,
+)
+"""`hash` is that of the token's text, SHA-256 in hex."""

@@ -49,6 +49,19 @@ CREATE TABLE revocations (
     CONSTRAINT pk_revocations PRIMARY KEY (subject)
 ) WITHOUT ROWID;
 
+-- The hash is that of the token's text, SHA-256 in hex.
+CREATE TABLE api_tokens (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    username TEXT NOT NULL,
+    hash VARCHAR(64) NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER,
+    CONSTRAINT pk_api_tokens PRIMARY KEY (id),
+    CONSTRAINT uq_api_tokens_hash UNIQUE (hash)
+) WITHOUT ROWID;
+
 -- The log is append-only: a row may go only when an anchor holds its place in the chain, and an anchor may only
 -- name a row that is there. INSERT is watched as well: INSERT OR REPLACE deletes without firing a trigger.
 CREATE TRIGGER audit_ordered BEFORE INSERT ON audit
@@ -73,4 +86,4 @@ CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor
 CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor
     BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 
-INSERT INTO alembic_version VALUES ('0002');
+INSERT INTO alembic_version VALUES ('0003');

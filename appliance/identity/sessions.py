@@ -29,17 +29,25 @@ class Sessions:
         self._key_file = key_file
         self._revocations = revocations
         self._surface = surface
-        self._access = self._refresh = SignedTokens(clock, b"", "")
+        self._access: SignedTokens | None = None
+        self._refresh: SignedTokens | None = None
 
     def prepare(self) -> None:
-        """Read the key, or make it. Blocking; raises `KeyUnusable` or OSError."""
+        """Read the key, or make it. Blocking; raises `KeyUnusable`."""
         key = load_key(self._key_file)
         self._access = SignedTokens(self._clock, key, f"appliance:{self._surface}")
         self._refresh = SignedTokens(self._clock, key, f"appliance:{self._surface}:refresh")
 
-    def begin(self, user: str) -> Granted:
-        """A new session of `user`."""
-        return self._grant(user, secrets.token_hex(16))
+    def moment(self) -> int:
+        """A moment for `begin`: to be taken before the password is looked at."""
+        return int(self._clock.seconds() * 1000)
+
+    def begin(self, user: str, since: int) -> Granted:
+        """A new session of `user`, whose password was looked at after `since`.
+
+        What was revoked since then covers it: the password may have been the old one.
+        """
+        return self._grant(user, secrets.token_hex(16), since)
 
     def check(self, token: str) -> Claims:
         """Whose token this is. Raises `BadToken`."""
@@ -47,12 +55,15 @@ class Sessions:
 
     async def renew(self, claims: Claims, refresh_token: str | None) -> Granted:
         """New tokens for the session of `claims`; `refresh_token` is used up. Raises `BadToken`."""
+        since = self.moment()
+        if self._revocations.revoked(claims):
+            raise BadToken
         if refresh_token is not None:
             used = self._live(self._refresh, refresh_token)
             if (used.sub, used.sid) != (claims.sub, claims.sid):
                 raise BadToken
             await self._revocations.revoke_token(used)
-        return self._grant(claims.sub, claims.sid)
+        return self._grant(claims.sub, claims.sid, since)
 
     async def end(self, claims: Claims) -> None:
         """End the session: none of its tokens counts any more."""
@@ -62,12 +73,16 @@ class Sessions:
         """End every session that `user` has now."""
         await self._revocations.revoke_user(user, self._last_expiry())
 
-    def _grant(self, user: str, session: str) -> Granted:
-        token, claims = self._access.make(user, session, LIFETIME)
-        refresh, _ = self._refresh.make(user, session, REFRESH_LIFETIME)
+    def _grant(self, user: str, session: str, since: int) -> Granted:
+        if self._access is None or self._refresh is None:
+            raise RuntimeError("sessions begin once the key is loaded")
+        token, claims = self._access.make(user, session, LIFETIME, since)
+        refresh, _ = self._refresh.make(user, session, REFRESH_LIFETIME, since)
         return Granted(token, refresh, claims.exp)
 
-    def _live(self, tokens: SignedTokens, token: str) -> Claims:
+    def _live(self, tokens: SignedTokens | None, token: str) -> Claims:
+        if tokens is None:
+            raise BadToken
         claims = tokens.check(token)
         if self._revocations.revoked(claims):
             raise BadToken

@@ -5,6 +5,7 @@ One key serves all surfaces; an audience for each surface and purpose keeps a to
 
 import secrets
 from pathlib import Path
+from typing import Annotated
 
 import jwt
 import msgspec
@@ -16,8 +17,21 @@ ALGORITHM = "HS256"
 KEY_BYTES = 32
 MAX_LENGTH = 4096
 MAX_CACHED = 10_000
+SKEW = 60
+"""Seconds by which our clock may have been set back since a token was made."""
 
-_OPTIONS = {"require": ["sub", "aud", "jti", "iat", "exp"], "verify_exp": False, "verify_iat": False}
+# The times are compared with the clock we are given, not with PyJWT's.
+_OPTIONS: jwt.types.Options = {
+    "require": ["sub", "aud", "jti", "iat", "exp"],
+    "strict_aud": True,
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+}
+_KEY_LIMIT = 1024
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
 class BadToken(Exception):
@@ -29,22 +43,32 @@ class KeyUnusable(Exception):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a token says: whose it is (`sub`), its id, its session, when it was made (in ms), its end (in s)."""
+    """
+    What a token says: whose it is (`sub`), its id and session, and until when it counts (`exp`, seconds).
 
-    sub: str
-    jti: str
-    sid: str
-    ims: int
-    exp: int
+    `ims` is from when on (milliseconds): a revocation after that moment ends it.
+    """
+
+    sub: Text
+    jti: Text
+    sid: Text
+    ims: Moment
+    iat: Moment
+    exp: Moment
 
 
 def load_key(path: Path) -> bytes:
-    """The key in `path`, made where there is none. Blocking; raises `KeyUnusable` or OSError."""
+    """The key in `path`, for nobody else to read; made where there is none. Blocking; raises `KeyUnusable`."""
     try:
-        key = read_limited(path, 1024)
+        key = read_limited(path, _KEY_LIMIT)
+        path.chmod(0o600)
     except FileNotFoundError:
-        key = secrets.token_bytes(KEY_BYTES)
-        write_atomic(path, key, mode=0o600)
+        return _make_key(path)
+    except OSError as error:
+        raise KeyUnusable(
+            f"{path} cannot be read ({error.strerror}): make it readable for the service, or move it away, and a new"
+            " key is made (all log-ins end)"
+        ) from error
     except (FileTooLarge, NotARegularFile) as error:
         raise KeyUnusable(f"{error}: move it away, and a new key is made (all log-ins end)") from error
     if len(key) < KEY_BYTES:
@@ -52,6 +76,15 @@ def load_key(path: Path) -> bytes:
             f"{path} holds {len(key)} bytes and no key of {KEY_BYTES}: move it away, and a new one is made"
             " (all log-ins end)"
         )
+    return key
+
+
+def _make_key(path: Path) -> bytes:
+    key = secrets.token_bytes(KEY_BYTES)
+    try:
+        write_atomic(path, key, mode=0o600)
+    except OSError as error:
+        raise KeyUnusable(f"{path} cannot be made ({error.strerror}): make its folder writable") from error
     return key
 
 
@@ -64,31 +97,34 @@ class SignedTokens:
         self._audience = audience
         self._known: dict[str, Claims] = {}
 
-    def make(self, subject: str, session: str, lifetime: int) -> tuple[str, Claims]:
-        """A token for `lifetime` seconds, and what it says."""
-        now = self._clock.seconds()
-        claims = Claims(subject, secrets.token_hex(16), session, int(now * 1000), int(now) + lifetime)
-        content = {**msgspec.structs.asdict(claims), "aud": self._audience, "iat": int(now)}
+    def make(self, subject: str, session: str, lifetime: int, since: int) -> tuple[str, Claims]:
+        """A token for `lifetime` seconds, and what it says; a revocation after `since` (milliseconds) ends it."""
+        now = int(self._clock.seconds())
+        claims = Claims(subject, secrets.token_hex(16), session, since, now, now + lifetime)
+        content = {**msgspec.structs.asdict(claims), "aud": self._audience}
         return jwt.encode(content, self._key, ALGORITHM), claims
 
     def check(self, token: str) -> Claims:
         """What `token` says. Raises `BadToken`; whether it was revoked is another question."""
         claims = self._known.get(token)
+        known = claims is not None
         if claims is None:
             claims = self._parse(token)
+        # What comes from the future is refused: a clock that starts at 1970 must not open what has expired.
+        if not claims.iat - SKEW <= self._clock.seconds() < claims.exp:
+            self._known.pop(token, None)
+            raise BadToken
+        if not known:
             if len(self._known) >= MAX_CACHED:
                 del self._known[next(iter(self._known))]
             self._known[token] = claims
-        if claims.exp <= self._clock.seconds():
-            self._known.pop(token, None)
-            raise BadToken
         return claims
 
     def _parse(self, token: str) -> Claims:
-        if len(token) > MAX_LENGTH:
+        if len(token) > MAX_LENGTH or not token.isascii():
             raise BadToken
         try:
-            content = jwt.decode(token, self._key, [ALGORITHM], options=_OPTIONS, audience=self._audience)  # type: ignore[arg-type]  # PyJWT's own option names
+            content = jwt.decode(token, self._key, [ALGORITHM], options=_OPTIONS, audience=self._audience)
             return msgspec.convert(content, Claims)
-        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, TypeError):
+        except (jwt.InvalidTokenError, msgspec.ValidationError, RecursionError, ValueError, TypeError):
             raise BadToken from None

@@ -20,7 +20,7 @@ _SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The token of `POST auth/login`.",
+        "description": "The token of `POST auth/login`, or one of `POST auth/tokens`.",
     }
 }
 _EVERYWHERE = (429,)

@@ -1,6 +1,7 @@
 """Puts the system surface together from the foundations it is given."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from appliance.background import Background
@@ -20,6 +21,7 @@ from appliance.http.rate_limit import RateLimit
 from appliance.http.router import Router
 from appliance.http.surface import Surface, UploadPolicy
 from appliance.identity.accounts import Accounts
+from appliance.identity.api_tokens import ApiTokens
 from appliance.identity.helper_owner import HelperOwner
 from appliance.identity.login_backoff import LoginBackoff
 from appliance.identity.passwords import PasswordChecker
@@ -38,6 +40,8 @@ from appliance.system.endpoints_system import SystemEndpoints
 from appliance.system.endpoints_users import UserEndpoints
 from appliance.system.envelope import SystemEnvelope, translate
 from appliance.threads import Threads
+
+TOKEN_USES_INTERVAL = 60.0
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,18 @@ class System:
         self._admin_groups = frozenset(settings.system.admin_groups)
         self._revocations = Revocations(foundations.database, reactor)
         self._sessions = Sessions(reactor, settings.state / "tokens.key", self._revocations, SURFACE)
+        self._api_tokens = ApiTokens(reactor, foundations.database)
         self._accounts = Accounts(reactor, threads)
         self._passwords = PasswordChecker(reactor, HelperOwner(reactor, runner), LoginBackoff(reactor))
-        self._authenticator = SystemAuthenticator(self._sessions, self._accounts, self._admin_groups)
+        self._authenticator = SystemAuthenticator(self._sessions, self._api_tokens, self._accounts, self._admin_groups)
+        self._keep_token_uses = partial(
+            foundations.background.repeat,
+            "storing when API tokens were used",
+            reactor,
+            self._api_tokens.write_uses,
+            delay=TOKEN_USES_INTERVAL,
+            interval=TOKEN_USES_INTERVAL,
+        )
         self._statuses = JobStatuses(jobs, settings.state / "jobs", threads)
         self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
         self._cpu = CpuMeter(reactor)
@@ -106,6 +119,8 @@ class System:
     async def start(self) -> None:
         """Begin to watch the machine. The database is open, the jobs are adopted."""
         await self._revocations.load()
+        await self._api_tokens.load()
+        self._keep_token_uses()
         self._cpu.start()
         await self._storage.start()
         await self._passwords.start()
@@ -114,11 +129,12 @@ class System:
         """End what `start` began."""
         await self._passwords.stop()
         await self._storage.stop()
+        await self._api_tokens.write_uses()
 
     async def _user_changed(self, name: str, revoke: bool) -> None:
         self._accounts.forget(name)
         if revoke:
-            await self._sessions.end_all(name)
+            await self._authenticator.end_all(name)
 
     def _endpoints(self, foundations: Foundations) -> list[Endpoint]:
         reactor, runner, threads = foundations.reactor, foundations.runner, foundations.threads
@@ -126,7 +142,9 @@ class System:
         users = Users(reactor, runner, threads, listing, admin_groups=self._admin_groups, changed=self._user_changed)
         journal = Journal(reactor, runner, threads, foundations.settings.system.journal_directory)
         groups: list[object] = [
-            AuthEndpoints(self._passwords, self._sessions, self._accounts, self._authenticator),
+            AuthEndpoints(
+                reactor, self._passwords, self._sessions, self._api_tokens, self._accounts, self._authenticator
+            ),
             SystemEndpoints(Figures(), self._cpu, HardwareFacts(runner, threads)),
             StorageEndpoints(self._storage),
             JobEndpoints(self._statuses),

@@ -26,8 +26,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -55,8 +55,8 @@ def later(tmp_path: Path) -> History:
 def following(tmp_path: Path, source: str) -> History:
     directory = tmp_path / "later 100%"
     shutil.copytree(HISTORY.directory, directory, ignore=shutil.ignore_patterns("__pycache__"))
-    (directory / "versions" / "0003_fruit.py").write_text(source)
-    return History((*HISTORY.revisions, "0003"), directory)
+    (directory / "versions" / "0004_fruit.py").write_text(source)
+    return History((*HISTORY.revisions, "0004"), directory)
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -117,11 +117,11 @@ def test_older_file_is_copied_and_migrated(path: Path, later: History) -> None:
     insert_nonce(path, "apple")
     prepare(path, later)
     assert query(path, "SELECT * FROM fruit") == [(1, "apple")]
-    backup = path.with_name(path.name + ".before-0002")
+    backup = path.with_name(path.name + ".before-0003")
     assert sorted(os.listdir(path.parent)) == [path.name, backup.name]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert query(backup, "SELECT nonce FROM nonces") == [("apple",)]
-    assert query(backup, "SELECT * FROM alembic_version") == [("0002",)]
+    assert query(backup, "SELECT * FROM alembic_version") == [("0003",)]
 
 
 def test_failing_migration_leaves_the_file_and_tells_why(path: Path, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_migration_that_leaves_orphans_is_refused(path: Path, tmp_path: Path) ->
     prepare(path)
     with pytest.raises(MigrationError, match="missing row of fruit"):
         prepare(path, following(tmp_path, source))
-    assert query(path, "SELECT * FROM alembic_version") == [("0002",)]
+    assert query(path, "SELECT * FROM alembic_version") == [("0003",)]
 
 
 def test_migration_takes_no_longer_than_it_may(path: Path, tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_migration_takes_no_longer_than_it_may(path: Path, tmp_path: Path) -> No
 
 def test_migration_that_does_not_arrive(path: Path, later: History) -> None:
     prepare(path)
-    with pytest.raises(MigrationError, match="is at 0003 after the migration, not 0004"):
-        prepare(path, History((*later.revisions, "0004"), later.directory))
+    with pytest.raises(MigrationError, match="is at 0004 after the migration, not 0005"):
+        prepare(path, History((*later.revisions, "0005"), later.directory))
 
 
 def test_file_of_a_newer_version_is_left_alone(path: Path, later: History) -> None:
@@ -224,7 +224,7 @@ def test_backup_that_fails_stops_the_migration(path: Path, later: History, monke
         with pytest.raises(MigrationError, match=r"cannot be copied before its migration.*No space left"):
             prepare(path, later)
     assert os.listdir(path.parent) == [path.name]
-    assert query(path, "SELECT * FROM alembic_version") == [("0002",)]
+    assert query(path, "SELECT * FROM alembic_version") == [("0003",)]
 
 
 def test_file_held_by_another_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

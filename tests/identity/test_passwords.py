@@ -383,10 +383,11 @@ class TroubleTests(HelperTestCase):
         pid = await self.helper()
         check = self.begin("slow")
         await eventually(lambda: len(descendants(pid)) == 2, "the check")
-        for started in descendants(pid)[1:]:  # what a module started has no owner once the helper is gone
-            self.addCleanup(_end, started)
+        check_process, started = descendants(pid)
+        self.addCleanup(_end, started)  # what a module started has no owner once the helper is gone
         os.kill(pid, signal.SIGKILL)
         await eventually(lambda: not checker.enabled, "the news")
+        await eventually(lambda: not alive(check_process), "the end of the check")
         self.assertIs(await self.check("ann"), Verdict.ACCEPTED)  # by the next helper
         self.assertIs(await check, Verdict.UNAVAILABLE)
         self.assertNotEqual(await self.helper(), pid)

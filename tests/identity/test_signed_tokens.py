@@ -1,113 +1,249 @@
 import base64
 import json
+import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
 from twisted.internet.task import Clock
 
-from appliance.identity.signed_tokens import MAX_LENGTH, BadToken, KeyUnusable, SignedTokens, load_key
+from appliance.identity import signed_tokens
+from appliance.identity.signed_tokens import KEY_BYTES, MAX_LENGTH, SKEW, BadToken, KeyUnusable, SignedTokens, load_key
 
-KEY = b"k" * 32
-AUDIENCE = "appliance:system"
-CLAIMS: dict[str, object] = {
-    "sub": "anna", "aud": AUDIENCE, "jti": "1", "sid": "s", "iat": 1000, "ims": 1_000_000, "exp": 2000,
-}  # fmt: skip
+KEY = b"k" * KEY_BYTES
+AUDIENCE = "appliance:test"
+NOW = 1_800_000_000
 
 
-def tokens(clock: Clock | None = None) -> SignedTokens:
-    if clock is None:
-        clock = Clock()
-        clock.advance(1000)
+@pytest.fixture
+def clock() -> Clock:
+    clock = Clock()
+    clock.advance(NOW)
+    return clock
+
+
+@pytest.fixture
+def tokens(clock: Clock) -> SignedTokens:
     return SignedTokens(clock, KEY, AUDIENCE)
 
 
-def test_what_was_made_is_found_good_until_it_expires() -> None:
-    clock = Clock()
-    clock.advance(1000.25)
-    mine = tokens(clock)
-    token, claims = mine.make("anna", "session", 60)
-    assert mine.check(token) == claims
-    assert (claims.sub, claims.sid, claims.ims, claims.exp) == ("anna", "session", 1_000_250, 1060)
-    clock.advance(59.7)
-    assert mine.check(token) == claims
+def content(**changed: Any) -> dict[str, Any]:
+    """What a good token says, but for what is changed; None leaves a member out."""
+    good = {
+        "sub": "ann",
+        "jti": "0123",
+        "sid": "4567",
+        "ims": NOW * 1000,
+        "iat": NOW,
+        "exp": NOW + 60,
+        "aud": AUDIENCE,
+    }
+    return {name: value for name, value in {**good, **changed}.items() if value is not None}
+
+
+def signed(algorithm: str = "HS256", key: bytes = KEY, **changed: Any) -> str:
+    return jwt.encode(content(**changed), key, algorithm)
+
+
+def segment(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def refused(tokens: SignedTokens, token: str) -> bool:
+    try:
+        tokens.check(token)
+    except BadToken as error:
+        return str(error) == ""  # nothing tells why
+    return False
+
+
+def test_made_and_checked(tokens: SignedTokens) -> None:
+    token, claims = tokens.make("ann", "session", 60, NOW * 1000 - 5)
+    assert tokens.check(token) == claims
+    assert (claims.sub, claims.sid, claims.ims, claims.iat, claims.exp) == (
+        "ann",
+        "session",
+        NOW * 1000 - 5,
+        NOW,
+        NOW + 60,
+    )
+    assert len(token) < 500
+    other, others = tokens.make("ann", "session", 60, NOW * 1000 - 5)
+    assert other != token and others.jti != claims.jti
+
+
+def test_what_the_others_in_this_file_change_is_good_itself(tokens: SignedTokens) -> None:
+    assert tokens.check(signed()).sub == "ann"
+
+
+def test_expires_to_the_second(tokens: SignedTokens, clock: Clock) -> None:
+    token, _ = tokens.make("ann", "session", 60, 0)
+    fresh = SignedTokens(clock, KEY, AUDIENCE)
+    clock.advance(59.9)
+    tokens.check(token)
     clock.advance(0.1)
-    with pytest.raises(BadToken):
-        mine.check(token)
-    with pytest.raises(BadToken):
-        tokens(clock).check(token)
+    assert refused(tokens, token)  # remembered as good until now
+    assert refused(fresh, token)  # never seen before
+    assert tokens._known == {} == fresh._known
 
 
-def test_another_server_of_the_same_key_takes_it() -> None:
-    assert tokens().check(jwt.encode(CLAIMS, KEY, "HS256")).sub == "anna"
+def test_comes_not_from_the_future(tokens: SignedTokens, clock: Clock) -> None:
+    token, _ = tokens.make("ann", "session", 10**6, 0)
+    clock.rightNow -= SKEW
+    tokens.check(token)
+    clock.rightNow -= 1
+    assert refused(tokens, token)
+    clock.rightNow = 0
+    assert refused(tokens, token)
 
 
-@pytest.mark.parametrize("missing", sorted(CLAIMS))
-def test_all_claims_are_needed(missing: str) -> None:
-    claims = {name: value for name, value in CLAIMS.items() if name != missing}
-    with pytest.raises(BadToken):
-        tokens().check(jwt.encode(claims, KEY, "HS256"))
+def test_an_audience_opens_nothing_else(tokens: SignedTokens, clock: Clock) -> None:
+    for audience in ("appliance:test:refresh", "appliance", "APPLIANCE:TEST", ""):
+        token, _ = SignedTokens(clock, KEY, audience).make("ann", "session", 60, 0)
+        assert refused(tokens, token), audience
+    assert refused(tokens, signed(aud=[AUDIENCE])) and refused(tokens, signed(aud=["other", AUDIENCE]))
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"aud": "appliance:rpc"},
-        {"aud": "appliance:system:refresh"},
-        {"aud": [AUDIENCE + "x"]},
-        {"exp": 999},
-        {"exp": 1000},
-        {"exp": "2000"},
-        {"exp": None},
-        {"ims": "x"},
-        {"sid": 7},
-        {"nbf": 10**12},
+        *({name: None} for name in ("sub", "jti", "sid", "ims", "iat", "exp", "aud")),
+        *({name: ""} for name in ("sub", "jti", "sid")),
+        *({name: 7} for name in ("sub", "jti", "sid")),
+        *({name: "x" * 257} for name in ("sub", "jti", "sid")),
+        *({name: str(NOW)} for name in ("ims", "iat")),
+        *({name: NOW + 0.5} for name in ("ims", "iat")),
+        *({name: True} for name in ("ims", "iat", "exp")),
+        *({name: -1} for name in ("ims", "iat", "exp")),
+        {"exp": str(NOW + 60)},
+        {"exp": NOW + 60.5},
+        {"exp": 1 << 60},
+        {"exp": [NOW + 60]},
+        {"exp": NOW - 1},
     ],
+    ids=str,
 )
-def test_claims_that_do_not_fit(changed: dict[str, object]) -> None:
-    with pytest.raises(BadToken):
-        tokens().check(jwt.encode({**CLAIMS, **changed}, KEY, "HS256"))
+def test_strict_about_what_it_says(tokens: SignedTokens, changed: dict[str, Any]) -> None:
+    assert refused(tokens, signed(**changed))
 
 
-def unsigned(header: dict[str, str]) -> str:
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, CLAIMS)]
-    return ".".join([*parts, ""])
+def test_another_signature(tokens: SignedTokens) -> None:
+    good = signed()
+    head, body, signature = good.split(".")
+    changed = segment(json.dumps(content(sub="root")).encode())
+    for token in (
+        signed(key=b"x" * KEY_BYTES),
+        signed("HS384", KEY * 2),
+        signed("HS512", KEY * 2),
+        jwt.encode(content(), "", "none"),
+        jwt.encode(content(), "", None),
+        f"{segment(json.dumps({'alg': 'none', 'typ': 'JWT'}).encode())}.{body}.",
+        f"{segment(json.dumps({'alg': 'None', 'typ': 'JWT'}).encode())}.{body}.{signature}",
+        f"{head}.{changed}.{signature}",
+        f"{head}.{body}.",
+        f"{head}.{body}",
+        f"{head}.{body}.{signature}.",
+        f"{head}.{body}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}",
+        f"{head}.{body}.{signature[:-4]}",
+    ):
+        assert refused(tokens, token), token
+    tokens.check(good)
 
 
 @pytest.mark.parametrize(
-    "token",
+    "text",
     [
         "",
-        "x",
-        "a.b.c",
-        "é.ü.ö",
-        unsigned({"alg": "none", "typ": "JWT"}),
-        unsigned({"alg": "HS256", "typ": "JWT"}),
-        jwt.encode(CLAIMS, b"another" * 8, "HS256"),
-        jwt.encode(CLAIMS, KEY * 2, "HS512"),
-        jwt.encode(CLAIMS, KEY, "HS256") + "x",
-        jwt.encode(CLAIMS, KEY, "HS256") + " " * MAX_LENGTH,
+        ".",
+        "..",
+        "Bearer",
+        "x" * 5000,
+        "\0.\0.\0",
+        "\udcff",
+        "ä.ö.ü",
+        segment(b"[" * 2900) + ".e30.eA",
+        segment(b'{"alg":"HS256","crit":["x"],"x":1}') + ".e30.eA",
+        segment(b"null") + ".e30.eA",
     ],
+    ids=lambda text: ascii(text[:20]),
 )
-def test_what_is_no_token_of_ours(token: str) -> None:
-    with pytest.raises(BadToken):
-        tokens().check(token)
+def test_what_is_no_token(tokens: SignedTokens, text: str) -> None:
+    assert refused(tokens, text)
 
 
-def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
+def test_a_deep_body_that_is_signed(tokens: SignedTokens) -> None:
+    assert refused(tokens, jwt.PyJWS().encode(b"[" * 1500, KEY, "HS256"))
+    assert refused(tokens, jwt.PyJWS().encode(b"[]", KEY, "HS256"))
+
+
+def test_too_long_is_not_parsed(tokens: SignedTokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = signed(jti="x" * 200, more="y" * MAX_LENGTH)
+    assert len(long) > MAX_LENGTH
+    monkeypatch.setattr(jwt, "decode", lambda *arguments, **options: pytest.fail("it was parsed"))
+    assert refused(tokens, long)
+
+
+def test_what_was_good_is_not_parsed_again(tokens: SignedTokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = signed()
+    claims = tokens.check(token)
+    monkeypatch.setattr(jwt, "decode", lambda *arguments, **options: pytest.fail("it was parsed"))
+    assert tokens.check(token) is claims
+
+
+def test_memory_is_bounded_and_what_is_bad_is_not_remembered(
+    tokens: SignedTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signed_tokens, "MAX_CACHED", 10)
+    for number in range(50):
+        tokens.check(signed(jti=str(number)))
+        assert refused(tokens, signed(jti=str(number), key=b"x" * KEY_BYTES))
+        assert refused(tokens, signed(jti=f"e{number}", exp=NOW))
+    assert [claims.jti for claims in tokens._known.values()] == [str(number) for number in range(40, 50)]
+    tokens.check(signed(jti="0"))
+
+
+def test_the_key_is_made_once_for_us_alone(tmp_path: Path) -> None:
     path = tmp_path / "tokens.key"
-    key = load_key(path)
-    assert len(key) == 32
-    assert load_key(path) == key
-    assert path.stat().st_mode & 0o777 == 0o600
+    umask = os.umask(0)
+    try:
+        key = load_key(path)
+    finally:
+        os.umask(umask)
+    assert len(key) >= 32 and key == path.read_bytes() == load_key(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["tokens.key"]
+    assert load_key(tmp_path / "other.key") != key
 
 
-def test_a_key_that_is_none_names_file_and_cure(tmp_path: Path) -> None:
+def test_a_key_that_others_may_read_is_taken_from_them(tmp_path: Path) -> None:
     path = tmp_path / "tokens.key"
-    path.write_bytes(b"short")
-    with pytest.raises(KeyUnusable, match=r"tokens\.key holds 5 bytes .* move it away"):
+    path.write_bytes(KEY)
+    path.chmod(0o644)
+    assert load_key(path) == KEY
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("bytes_there", [b"", b"k" * (KEY_BYTES - 1), b"k" * 2000])
+def test_a_file_that_holds_no_key(tmp_path: Path, bytes_there: bytes) -> None:
+    path = tmp_path / "tokens.key"
+    path.write_bytes(bytes_there)
+    with pytest.raises(KeyUnusable, match=r"tokens\.key .*move it away"):
         load_key(path)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(KeyUnusable, match="not a regular file"):
-        load_key(path)
+    assert path.read_bytes() == bytes_there
+
+
+def test_a_key_that_cannot_be_read_or_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tokens.key").mkdir()
+    with pytest.raises(KeyUnusable, match=r"tokens\.key is not a regular file: move it away"):
+        load_key(tmp_path / "tokens.key")
+    with pytest.raises(KeyUnusable, match=r"missing/tokens\.key cannot be made \(No such file.*writable"):
+        load_key(tmp_path / "missing" / "tokens.key")
+
+    def denied(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(signed_tokens, "read_limited", denied)
+    with pytest.raises(KeyUnusable, match=r"tokens\.key cannot be read \(Permission denied\): make it readable"):
+        load_key(tmp_path / "tokens.key")

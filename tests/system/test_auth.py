@@ -159,3 +159,31 @@ def test_guessing_has_to_wait(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert set(statuses) == {401, 429}
         assert statuses.count(401) < 12
         assert server.api("GET", "/system/summary").status == 200
+
+
+def test_a_token_for_programs(server: SystemServer) -> None:
+    server.log_in("admin")
+    answer = server.api("POST", "/auth/tokens", {"name": "backup", "expires_at": None})
+    assert answer.status in (200, 201)
+    token, info = answer.json["data"]["token"], answer.json["data"]["token_info"]
+    assert (info["name"], info["username"], info["expires_at"]) == ("backup", "admin", None)
+    server.tokens["program"] = token
+    assert server.api("GET", "/system/summary", who="program").status == 200
+    assert info["id"] in [each["id"] for each in server.data("/auth/tokens")]
+    assert server.data(f"/auth/tokens/{info['id']}")["name"] == "backup"
+    server.server.kill()
+    server.server.start()
+    assert server.api("GET", "/system/summary", who="program").status == 200
+    assert token.encode() not in (server.server.state / "appliance.db").read_bytes()
+    assert server.api("POST", "/auth/tokens", {"name": "x"}, who="reader").status == 403
+    assert server.api("DELETE", f"/auth/tokens/{info['id']}").status == 200
+    assert server.api("GET", "/system/summary", who="program").status == 401
+    assert server.api("DELETE", f"/auth/tokens/{info['id']}").status == 404
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"name": ""}, {"name": 1}, {"name": "x", "expires_at": "soon"}, {"name": "x", "expires_at": 5}]
+)
+def test_what_is_no_token_is_not_made(server: SystemServer, body: dict[str, object]) -> None:
+    server.log_in("admin")
+    assert server.api("POST", "/auth/tokens", body).status == 400
