@@ -1,7 +1,7 @@
 """Volume groups, logical and physical volumes, as LVM reports them (lvmreport(7), `--reportformat json`)."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -75,8 +75,9 @@ class _Report(msgspec.Struct):
 class Lvm:
     """Asks the tools of LVM; a machine without them has no volumes."""
 
-    def __init__(self, runner: ProcessRunner) -> None:
+    def __init__(self, runner: ProcessRunner, environment: Mapping[str, str] = ENVIRONMENT) -> None:
         self._runner = runner
+        self._environment = environment
 
     async def volume_groups(self) -> list[VolumeGroup]:
         """All volume groups. Raises `Unavailable`."""
@@ -91,10 +92,10 @@ class Lvm:
         return [physical_volume(row) for row in await self._report("pvs", "pv", _PHYSICAL_COLUMNS)]
 
     async def _report(self, program: str, key: str, columns: str) -> Sequence[Row]:
-        if shutil.which(program, path=ENVIRONMENT["PATH"]) is None:
+        if shutil.which(program, path=self._environment["PATH"]) is None:
             return []
         argv = [program, *_REPORT, columns]
-        finished = await self._runner.run(argv, timeout=_SECONDS, output_limit=_OUTPUT_LIMIT)
+        finished = await self._runner.run(argv, env=self._environment, timeout=_SECONDS, output_limit=_OUTPUT_LIMIT)
         if not finished.succeeded:
             raise Unavailable(f"{program}: {finished.describe()}")
         return parse_report(finished.stdout, key)

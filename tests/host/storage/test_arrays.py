@@ -32,9 +32,7 @@ def write(folder: Path, contents: Mapping[str, str]) -> None:
 
 def test_a_machine_without_any(tmp_path: Path) -> None:
     write(tmp_path / "block/sda", {"size": "100"})
-    assert raid_devices(tmp_path) == []
-    assert iscsi_sessions(tmp_path) == []
-    assert multipath_devices(tmp_path) == []
+    assert [*raid_devices(tmp_path), *iscsi_sessions(tmp_path), *multipath_devices(tmp_path)] == []
     assert raid_devices(tmp_path / "missing") == []
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from appliance.host.errors import Unavailable
-from appliance.host.storage import lvm as lvm_module
 from appliance.host.storage.lvm import Lvm, logical_volume, parse_report, physical_volume, volume_group
 from appliance.process.run import ProcessRunner
 
@@ -108,12 +108,7 @@ class LvmTests(TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
-        environment = {"PATH": f"{self.folder}:/usr/bin:/bin", "LANG": "C.UTF-8"}
-        self.patch(lvm_module, "ENVIRONMENT", environment)
-        self.patch(
-            ProcessRunner.run, "__kwdefaults__", {**(ProcessRunner.run.__kwdefaults__ or {}), "env": environment}
-        )
-        self.lvm = Lvm(ProcessRunner(reactor))
+        self.lvm = Lvm(ProcessRunner(reactor), {"PATH": f"{self.folder}:/usr/bin:/bin", "LANG": "C.UTF-8"})
 
     def tool(self, name: str, script: str) -> None:
         path = self.folder / name
@@ -134,11 +129,5 @@ class LvmTests(TestCase):
 
     async def test_a_failure(self) -> None:
         self.tool("lvs", "exit 5")
-        error = await self.assertFailure(_deferred(self.lvm.logical_volumes()), Unavailable)
+        error = await self.assertFailure(Deferred.fromCoroutine(self.lvm.logical_volumes()), Unavailable)
         self.assertEqual(str(error), "lvs: exit code 5")
-
-
-def _deferred(coroutine: Any) -> Any:
-    from twisted.internet.defer import Deferred
-
-    return Deferred.fromCoroutine(coroutine)
