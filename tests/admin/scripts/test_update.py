@@ -1,5 +1,6 @@
 """The update script with real packages: each step, each error code, kills, and what is left behind."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -396,6 +397,15 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+def wait_for_the_end_of_session(leader: int) -> None:
+    deadline = time.monotonic() + 60
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.killpg(leader, 0)
+            assert time.monotonic() < deadline, f"session {leader} did not end"
+            time.sleep(0.01)
+
+
 def test_e1004_a_second_run_is_refused_and_the_first_goes_on(admin: AdminDirectory, key_folder: Path) -> None:
     go, here = admin.path / "go", admin.path / "here"
     waiting = f"touch {here}; while [ ! -e {go} ]; do sleep 0.05; done\n"
@@ -433,6 +443,7 @@ def test_the_lock_is_held_while_update_sh_of_a_killed_script_lives(admin: AdminD
     first.wait()
     assert admin.run("update").stderr.startswith("E1004")
     go.touch()
+    wait_for_the_end_of_session(first.pid)  # or it would wait for ever for a file in a folder that is gone
 
 
 def test_term_is_a_script_error(admin: AdminDirectory, key_folder: Path) -> None:
