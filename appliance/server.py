@@ -75,6 +75,8 @@ class Appliance(Service):
         self._jobs = Jobs(reactor, settings.state / "jobs", self._runner)
         self._audit_log = AuditLog(self._database, reactor)
         self._certificates = CertificateStore(reactor, settings.state / "tls" / "server.pem")
+        write = sys.stdout.buffer.write if server.access_log else _discard
+        self._access_log = AccessLog(reactor, write)
         self._admin = Admin(
             Foundations(
                 reactor=reactor,
@@ -99,10 +101,9 @@ class Appliance(Service):
                 audit_log=self._audit_log,
                 database=self._database,
                 background=self._background,
+                access_log=self._access_log,
             )
         )
-        write = sys.stdout.buffer.write if server.access_log else _discard
-        self._access_log = AccessLog(reactor, write)
         surfaces = Surfaces([self._admin.surface, *self._system.surfaces, self._web_root()])
         self._site = Site(
             reactor,
@@ -139,6 +140,7 @@ class Appliance(Service):
         steps: list[Callable[[], Awaitable[object]]] = [
             self._break_off_start,
             self._stop_listening,
+            self._system.close_sockets,
             lambda: self._site.drain(self._settings.server.drain_timeout),
             self._background.stop,
             self._system.stop,

@@ -27,6 +27,16 @@ class _Line(msgspec.Struct):
     ms: float
 
 
+class Opening(msgspec.Struct, frozen=True, gc=False):
+    """A connection that was a request once."""
+
+    request: str
+    address: str
+    method: str
+    path: str
+    started: float
+
+
 class AccessLog:
     """Collects lines and hands them to `write` in one piece.
 
@@ -59,22 +69,48 @@ class AccessLog:
 
     def add(self, call: Call, status: int, sent: int) -> None:
         """Note a finished request: its status and the bytes of the response's body."""
+        now = self._clock.seconds()
+        self._add(
+            _Line(
+                datetime.fromtimestamp(now, UTC),
+                "access",
+                call.id,
+                call.address,
+                call.caller.name if call.caller is not None else "",
+                call.method,
+                call.path or call.raw_path.decode("latin-1"),
+                status,
+                sent,
+                round((now - call.started) * 1000, 2),
+            )
+        )
+
+    def begin(self, call: Call) -> "Opening":
+        """What is to be remembered of a request whose connection goes on as something else, for `end`."""
+        return Opening(call.id, call.address, call.method, call.path, self._clock.seconds())
+
+    def end(self, opening: "Opening", caller: str, code: int, sent: int) -> None:
+        """Note the end of a WebSocket: who it was, the close code (RFC 6455 section 7.4), the bytes of our messages."""
+        now = self._clock.seconds()
+        self._add(
+            _Line(
+                datetime.fromtimestamp(now, UTC),
+                "websocket",
+                opening.request,
+                opening.address,
+                caller,
+                opening.method,
+                opening.path,
+                code,
+                sent,
+                round((now - opening.started) * 1000, 2),
+            )
+        )
+
+    def _add(self, line: _Line) -> None:
         if len(self._pending) >= MAX_PENDING:
             self._dropped += 1
             return
-        now = self._clock.seconds()
-        line = _Line(
-            datetime.fromtimestamp(now, UTC),
-            "access",
-            call.id,
-            call.address,
-            call.caller.name if call.caller is not None else "",
-            call.method,
-            call.path or call.raw_path.decode("latin-1"),
-            status,
-            sent,
-            round((now - call.started) * 1000, 2),
-        )
         self._pending.append(self._encoder.encode(line))
 
     def flush(self) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -59,6 +60,11 @@ class ApiTokens:
         self._by_hash: dict[str, ApiToken] = {}
         self._hashes: dict[str, str] = {}
         self._used: dict[str, int] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever tokens have just been deleted."""
+        self._listeners.append(listener)
 
     async def load(self) -> None:
         """Read what there is."""
@@ -119,6 +125,7 @@ class ApiTokens:
         if not await self._database.run_on_driver(lambda connection: connection.execute(_DELETE, (id,)).rowcount):
             raise UnknownApiToken(id)
         self._drop(id)
+        self._tell()
 
     async def delete_of(self, username: str) -> None:
         """Delete every token of `username`. At once, whatever the database says; see `Sessions.revoke_user`."""
@@ -137,8 +144,15 @@ class ApiTokens:
         self._used.pop(id, None)
 
     def _drop_of(self, username: str) -> None:
-        for token in [token for token in self._by_hash.values() if token.username == username]:
+        found = [token for token in self._by_hash.values() if token.username == username]
+        for token in found:
             self._drop(token.id)
+        if found:
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
 
 def _hash(text: str) -> str:

@@ -1,6 +1,7 @@
 """Signed tokens that count no more although they have not expired."""
 
 import sqlite3
+from collections.abc import Callable
 
 from appliance.database.clock import Clock
 from appliance.database.thread import Database
@@ -14,6 +15,11 @@ class Revocations:
         self._database = database
         self._clock = clock
         self._revoked: dict[str, int] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever something has just been revoked."""
+        self._listeners.append(listener)
 
     async def load(self) -> None:
         """Read what an earlier server has stored. Raises what `Database.run` raises."""
@@ -55,4 +61,6 @@ class Revocations:
             connection.execute("INSERT OR REPLACE INTO revocations VALUES (?, ?, ?)", row)
 
         self._revoked[subject] = row[1]
+        for listener in self._listeners:
+            listener()
         await self._database.run_on_driver(store)

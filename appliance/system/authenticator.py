@@ -1,6 +1,6 @@
 """Who asks on the system surface: a user of this machine, by the token of a log-in or an API token in the header."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from twisted.logger import Logger
@@ -13,6 +13,7 @@ from appliance.identity.accounts import Accounts, AccountsUnavailable, administr
 from appliance.identity.api_tokens import PREFIX, ApiTokens
 from appliance.identity.caller import Caller
 from appliance.identity.nss import Account
+from appliance.identity.revocations import Revocations
 from appliance.identity.sessions import Sessions
 from appliance.identity.signed_tokens import BadToken, Claims
 
@@ -43,9 +44,15 @@ class SystemAuthenticator:
     _log = Logger()
 
     def __init__(
-        self, sessions: Sessions, api_tokens: ApiTokens, accounts: Accounts, admin_groups: frozenset[str]
+        self,
+        sessions: Sessions,
+        revocations: Revocations,
+        api_tokens: ApiTokens,
+        accounts: Accounts,
+        admin_groups: frozenset[str],
     ) -> None:
         self._sessions = sessions
+        self._revocations = revocations
         self._api_tokens = api_tokens
         self._accounts = accounts
         self._admin_groups = admin_groups
@@ -54,7 +61,7 @@ class SystemAuthenticator:
         """Judge the Authorization header, and it alone: a token in the query counts for nothing."""
         if endpoint is not None and endpoint.who.public:
             return Caller("anonymous", "", address=call.address, surface=SURFACE)
-        return (await self.recognise(_bearer(call), call.address)).caller
+        return (await self.recognise(bearer(call), call.address)).caller
 
     async def identify_form(self, call: Call, endpoint: Endpoint | None, fields: Mapping[str, str]) -> Caller:
         """No form bears credentials here."""
@@ -79,6 +86,19 @@ class SystemAuthenticator:
         caller = Caller(proof.kind, proof.username, roles, address=address, surface=SURFACE)
         return Recognised(caller, account, proof.expires_at)
 
+    def is_good(self, token: str) -> bool:
+        """Whether `token` still counts, whatever has become of its user: it has neither expired nor been revoked."""
+        try:
+            self._prove(token)
+        except HttpError:
+            return False
+        return True
+
+    def on_revocation(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever tokens have been revoked: whoever holds a connection asks `is_good` then."""
+        self._revocations.listen(listener)
+        self._api_tokens.listen(listener)
+
     async def end_all(self, name: str) -> None:
         """End everything that was issued to user `name` so far. Raises what `Database.run` raises."""
         # In this order: whoever makes an API token shows a live token first, so that its row is there to be deleted.
@@ -89,7 +109,7 @@ class SystemAuthenticator:
 
     def claims(self, call: Call) -> Claims:
         """What the request's token says, which is one of a log-in. Raises a 401, and a 400 for an API token."""
-        token = _bearer(call)
+        token = bearer(call)
         if token.startswith(PREFIX):
             raise HttpError(400, "An API token is of no session: delete it where it is not needed any more")
         try:
@@ -119,7 +139,7 @@ class SystemAuthenticator:
             )
 
 
-def _bearer(call: Call) -> str:
+def bearer(call: Call) -> str:
     """The token in the one Authorization header. Raises a 401."""
     values = call.headers.getRawHeaders(b"Authorization")
     if values is None or len(values) != 1:

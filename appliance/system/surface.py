@@ -16,6 +16,7 @@ from appliance.host.storage.storage import Storage
 from appliance.host.users.changes import Users
 from appliance.host.users.listing import UserListing
 from appliance.http import uploads
+from appliance.http.access_log import AccessLog
 from appliance.http.endpoints import Endpoint, bind
 from appliance.http.rate_limit import RateLimit
 from appliance.http.router import Router
@@ -39,7 +40,9 @@ from appliance.system.endpoints_storage import StorageEndpoints
 from appliance.system.endpoints_system import SystemEndpoints
 from appliance.system.endpoints_users import UserEndpoints
 from appliance.system.envelope import SystemEnvelope, translate
+from appliance.system.live.door import Door
 from appliance.threads import Threads
+from appliance.websocket.socket import Sockets
 
 TOKEN_USES_INTERVAL = 60.0
 
@@ -56,6 +59,7 @@ class Foundations:
     audit_log: AuditLog
     database: Database
     background: Background
+    access_log: AccessLog
 
 
 class System:
@@ -71,7 +75,9 @@ class System:
         self._api_tokens = ApiTokens(reactor, foundations.database)
         self._accounts = Accounts(reactor, threads)
         self._passwords = PasswordChecker(reactor, HelperOwner(reactor, runner), LoginBackoff(reactor))
-        self._authenticator = SystemAuthenticator(self._sessions, self._api_tokens, self._accounts, self._admin_groups)
+        self._authenticator = SystemAuthenticator(
+            self._sessions, self._revocations, self._api_tokens, self._accounts, self._admin_groups
+        )
         self._keep_token_uses = partial(
             foundations.background.repeat,
             "storing when API tokens were used",
@@ -83,6 +89,15 @@ class System:
         self._statuses = JobStatuses(jobs, settings.state / "jobs", threads)
         self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
         self._cpu = CpuMeter(reactor)
+        self._door = Door(
+            reactor,
+            Sockets(reactor, foundations.background),
+            self._authenticator,
+            foundations.background,
+            foundations.access_log,
+            limit=settings.system.websocket_limit,
+            origins=settings.system.allowed_origins,
+        )
         self.endpoints = self._endpoints(foundations)
         api = Surface(
             name=SURFACE,
@@ -100,7 +115,7 @@ class System:
         health = Router("", bind(HealthEndpoints(foundations.reactor)))
         self.surfaces = [
             api,
-            replace(api, prefix="/ws", router=Router("/ws", [])),
+            replace(api, prefix="/ws", router=Router("/ws", self._live_endpoints())),
             replace(api, prefix="/metrics", router=Router("/metrics", [])),
             # Not limited: whoever watches over several devices asks often, and must not take a busy one for a dead one.
             replace(api, prefix="/health", router=health, gate=None),
@@ -124,6 +139,11 @@ class System:
         self._cpu.start()
         await self._storage.start()
         await self._passwords.start()
+        self._door.start()
+
+    async def close_sockets(self) -> None:
+        """End the WebSockets, and let no new ones in."""
+        await self._door.stop()
 
     async def stop(self) -> None:
         """End what `start` began."""
@@ -135,6 +155,11 @@ class System:
         self._accounts.forget(name)
         if revoke:
             await self._authenticator.end_all(name)
+        self._door.check_user(name)
+
+    def _live_endpoints(self) -> list[Endpoint]:
+        groups: list[object] = []
+        return [endpoint for group in groups for endpoint in bind(group)]
 
     def _endpoints(self, foundations: Foundations) -> list[Endpoint]:
         reactor, runner, threads = foundations.reactor, foundations.runner, foundations.threads

@@ -1,12 +1,16 @@
 """Who may open a WebSocket: judged on the request, before the connection is upgraded."""
 
+import re
 from collections.abc import Collection
 
 from appliance.http.address import address_group
 from appliance.http.call import Call
-from appliance.http.errors import HttpError, forbidden
+from appliance.http.errors import HttpError, bad_request, forbidden
 
 TRY_AGAIN = "10"
+VERSION = "13"
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+"""16 bytes in base64 (RFC 6455 section 4.1)."""
 
 
 class OpenSockets:
@@ -35,11 +39,24 @@ class OpenSockets:
 
 
 def check_upgrade(call: Call) -> None:
-    """Raise a 426 for a request that does not ask for a WebSocket (RFC 6455 section 4.2.1)."""
+    """Raise a 426 for a request that asks for no WebSocket of version 13, a 400 for a malformed one.
+
+    What else is wrong with a handshake (RFC 6455 section 4.2.1), Autobahn refuses.
+    """
     upgrade = (call.header("Upgrade") or "").lower()
     connection = [option.strip() for option in (call.header("Connection") or "").lower().split(",")]
     if upgrade != "websocket" or "upgrade" not in connection:
         raise HttpError(426, "This is a WebSocket", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+    if _only(call, "Sec-WebSocket-Version") != VERSION:
+        raise HttpError(
+            426,
+            f"WebSockets of version {VERSION} only",
+            headers={"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": VERSION},
+        )
+    if _KEY.fullmatch(_only(call, "Sec-WebSocket-Key")) is None:
+        raise bad_request("Sec-WebSocket-Key must be 16 bytes in base64")
+    if len(call.headers.getRawHeaders(b"Sec-WebSocket-Extensions") or ()) > 1:
+        raise bad_request("Sec-WebSocket-Extensions must be one header")
 
 
 def check_origin(call: Call, allowed: Collection[str]) -> None:
@@ -55,3 +72,9 @@ def check_origin(call: Call, allowed: Collection[str]) -> None:
     host = (call.header("Host") or "").lower()
     if origin != f"https://{host}" and origin not in allowed:
         raise forbidden("A page of another origin may not open a WebSocket here")
+
+
+def _only(call: Call, name: str) -> str:
+    """The value of a header that must come once; "" where it does not."""
+    values = call.headers.getRawHeaders(name.encode("ascii"))
+    return values[0].decode("latin-1").strip() if values is not None and len(values) == 1 else ""

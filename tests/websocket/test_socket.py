@@ -1,10 +1,6 @@
 """Real sockets: our side behind the way of a request, the other side Autobahn's client."""
 
-from typing import Any
-
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from appliance.background import Background
 from appliance.http.access_log import AccessLog
@@ -23,6 +19,7 @@ from appliance.websocket.handshake import OpenSockets, check_origin, check_upgra
 from appliance.websocket.socket import MESSAGE_LIMIT, WAITING_LIMIT, Socket, Sockets
 from tests.support.listening import ListeningTestCase, reactor
 from tests.support.site import Doorkeeper, Notebook, PlainEnvelope
+from tests.support.websocket import Client, connect, forget_timers
 
 
 class Echo:
@@ -70,29 +67,6 @@ class EchoEndpoints:
         return Upgrade(self.owner.sockets.make(Echo(self.owner)))
 
 
-class Client(WebSocketClientProtocol):
-    """Keeps what it gets."""
-
-    transport: Any
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[bytes] = []
-        self.opened: Deferred[None] = Deferred()
-        self.ended: Deferred[tuple[bool, int | None, str | None]] = Deferred()
-
-    def onOpen(self) -> None:
-        self.opened.callback(None)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.messages.append(payload)
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        if not self.opened.called:
-            self.opened.errback(ConnectionRefusedError(reason))
-        self.ended.callback((wasClean, code, reason))
-
-
 class SocketTestCase(ListeningTestCase):
     def setUp(self) -> None:
         self.conversations: list[Echo] = []
@@ -128,19 +102,10 @@ class SocketTestCase(ListeningTestCase):
         await self.background.stop()
         await self.sockets.close_all()
         await self.site.drain(0)
-        for call in reactor.getDelayedCalls():
-            # Autobahn's timers come in batches, and the clock of a batch runs on when all in it are cancelled.
-            if getattr(call.func, "__name__", "") == "_notify_bucket":
-                call.cancel()
+        forget_timers()
 
     async def connect(self, origin: str | None = None, path: str = "/ws/echo") -> Client:
-        factory = WebSocketClientFactory(f"ws://127.0.0.1:{self.port}{path}", origin=origin, reactor=reactor)
-        factory.protocol = Client
-        factory.setProtocolOptions(maxMessagePayloadSize=0, autoPingInterval=0)
-        client: Any = await TCP4ClientEndpoint(reactor, "127.0.0.1", self.port).connect(factory)
-        await client.opened
-        assert isinstance(client, Client)
-        return client
+        return await connect(self.port, path, origin=origin)
 
     async def test_messages_come_back_in_order(self) -> None:
         client = await self.connect()

@@ -1,0 +1,1 @@
+"""The commands that talk to a server from elsewhere, over HTTPS and WebSockets. Knows nothing of the server's code."""
