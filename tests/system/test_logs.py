@@ -113,7 +113,7 @@ def test_priorities_in_both_spellings(server: SystemServer, number: int, names: 
 def test_filters_find_what_journalctl_finds(server: SystemServer, journal: Path) -> None:
     start, end = BASE // SECOND + 5000, BASE // SECOND + 5999
     times = (f"--since=@{start}", f"--until=@{end}")
-    rfc = {
+    rfc: dict[str, object] = {
         "since": datetime.fromtimestamp(start, UTC).isoformat(),
         "until": datetime.fromtimestamp(end, UTC).isoformat().replace("+00:00", "Z"),
     }

@@ -1,16 +1,15 @@
 """What begins and ends a session or an API token, and what is written down of it, over real HTTPS."""
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from tests.support.audit import audited
 from tests.support.machine import PASSWORD, SystemServer, system_server
 from tests.support.password_helper import service
 from tests.support.server import Answer
@@ -56,14 +55,6 @@ def new_token(server: SystemServer, who: str = "admin", **fields: Any) -> Any:
     answer = server.api("POST", "/auth/tokens", {"name": "backup", **fields}, who=who)
     assert answer.status == 200, answer
     return answer.json["data"]
-
-
-def audited(server: SystemServer, action: str) -> list[tuple[Any, ...]]:
-    """Actor kind and name, object, outcome and details of each entry for an action, the oldest first."""
-    with closing(sqlite3.connect(server.server.state / "appliance.db")) as connection:
-        return connection.execute(
-            "SELECT actor_kind, actor_name, object, outcome, details FROM audit WHERE action = ? ORDER BY id", (action,)
-        ).fetchall()
 
 
 @pytest.mark.parametrize(
@@ -282,23 +273,28 @@ def test_who_loses_rights_loses_what_was_issued(server: SystemServer, name: str,
 def test_what_is_audited(server: SystemServer) -> None:
     name = "no such user " + "x" * 200
     assert log_in(server, {"username": name, "password": WRONG}, "127.0.0.8").status == 401
-    kind, actor, subject, outcome, _ = audited(server, "auth.login")[-1]
+    kind, actor, subject, outcome, _ = audited(server.server.state, "auth.login")[-1]
     assert (kind, actor, subject, outcome) == ("anonymous", "", name[:64], "refused: Invalid username or password")
     data = server.log_in("reader")
-    assert audited(server, "auth.login")[-1][:4] == ("session", "reader", "reader", "success")
+    assert audited(server.server.state, "auth.login")[-1][:4] == ("session", "reader", "reader", "success")
     with_token(server, "POST", "/auth/refresh", data["token"])
-    assert audited(server, "auth.refresh")[-1][:2] == ("session", "reader")
+    assert audited(server.server.state, "auth.refresh")[-1][:2] == ("session", "reader")
     with_token(server, "POST", "/auth/logout", data["token"])
-    assert audited(server, "auth.logout")[-1][:2] == ("session", "reader")
+    assert audited(server.server.state, "auth.logout")[-1][:2] == ("session", "reader")
     made = new_token(server, name="audited one")
-    entry = audited(server, "auth.token.create")[-1]
+    entry = audited(server.server.state, "auth.token.create")[-1]
     assert entry[:4] == ("session", "admin", made["token_info"]["id"], "success")
     assert "audited one" in entry[4]
     with_token(server, "DELETE", f"/auth/tokens/{made['token_info']['id']}", made["token"])
-    assert audited(server, "auth.token.delete")[-1][:4] == ("token", "admin", made["token_info"]["id"], "success")
+    assert audited(server.server.state, "auth.token.delete")[-1][:4] == (
+        "token",
+        "admin",
+        made["token_info"]["id"],
+        "success",
+    )
     server.log_in("reader")
     assert server.api("POST", "/auth/tokens", {"name": "x"}, who="reader").status == 403
-    entry = audited(server, "auth.token.create")[-1]
+    entry = audited(server.server.state, "auth.token.create")[-1]
     assert entry[1:4] == ("reader", "/api/v1/auth/tokens", "refused: Permission denied")
 
 
