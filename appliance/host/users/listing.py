@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from appliance.files import FileTooLarge
+from appliance.files import FileTooLarge, NotARegularFile
 from appliance.host.errors import Unavailable
 from appliance.host.shared import Shared
 from appliance.host.users.accounts import ETC, Account, Accounts, read_accounts
@@ -95,7 +95,7 @@ async def read(threads: Threads, etc: Path) -> Accounts:
     """The local accounts, read in a thread. Raises `Unavailable`."""
     try:
         return await threads.run(read_accounts, etc)
-    except (OSError, FileTooLarge) as error:
+    except (OSError, FileTooLarge, NotARegularFile) as error:
         raise Unavailable(f"The account files cannot be read: {error}") from error
 
 

@@ -62,7 +62,13 @@ def check_shell(shell: str, accounts: Accounts) -> None:
 def check_home(home: str) -> None:
     """Raise `Invalid` unless `home` can stand in passwd(5) as the path of a home directory."""
     path = PurePosixPath(home)
-    if not path.is_absolute() or str(path) != home or ".." in path.parts or len(path.parts) < 2:
+    if (
+        not path.is_absolute()
+        or home.startswith("//")
+        or str(path) != home
+        or ".." in path.parts
+        or len(path.parts) < 2
+    ):
         raise Invalid("home", "must be an absolute path without . or .. and without a slash at its end")
     if ":" in home or not home.isprintable() or len(home) > PATH_LIMIT:
         raise Invalid("home", f"must have {PATH_LIMIT} printable characters at the most and no colon")

@@ -18,7 +18,7 @@ _OUTPUT_LIMIT = 16 * 1024
 
 _HOME_NOT_REMOVED = 12
 # How PAM modules say that they do not like a password; chpasswd's exit code is 1 whatever happened.
-_REFUSALS = (b"BAD PASSWORD", b"Weak password", b"You must choose", b"Bad:")
+_REFUSALS = (b"BAD PASSWORD", b"Weak password", b"You must choose", b"Bad:", b"already used")
 
 
 class AccountTools:
@@ -74,7 +74,7 @@ class AccountTools:
         if finished.succeeded:
             return
         self._log.warn("chpasswd: {ending}", ending=finished.describe())
-        if any(words in finished.stderr for words in _REFUSALS):
+        if any(words in finished.stdout + finished.stderr for words in _REFUSALS):  # it depends on the module
             raise Invalid("password", "this system's rules for passwords refuse it")
         raise _failed(argv, finished)
 
