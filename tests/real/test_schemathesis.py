@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tests.support.machine import system_server
@@ -13,10 +14,16 @@ _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance"
 _CONNECTIONS = "[server]\nmax_connections_per_address = 1000\n"
 
 
-def throw(server: Server, folder: Path, document: str, token: str, *excluded: str) -> None:
-    """Run schemathesis over a document of the server's, without the paths that match `excluded`."""
+def throw(server: Server, folder: Path, document: str, token: str, *, only: str = "", without: str = "") -> None:
+    """Run schemathesis over the paths of a document of the server's that match `only` and do not match `without`.
+
+    In a folder of its own: it keeps what it has learned.
+    """
+    folder = Path(tempfile.mkdtemp(dir=folder))
     argv = [*server.prefix, str(Path(sys.executable).with_name("schemathesis")), "run", server.base + document]
-    argv += ["--tls-verify", str(server.certificate), "--exclude-path-regex", "|".join(excluded)]
+    argv += ["--tls-verify", str(server.certificate)]
+    argv += ["--include-path-regex", only] if only else []
+    argv += ["--exclude-path-regex", without] if without else []
     argv += ["--header", f"Authorization: Bearer {token}", "--max-examples", _EXAMPLES, "--seed", "1"]
     argv += ["--phases", "examples,coverage,fuzzing", "--no-color", "--checks", _CHECKS]
     finished = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
@@ -29,14 +36,21 @@ def throw(server: Server, folder: Path, document: str, token: str, *excluded: st
 def test_the_admin_surface(tmp_path: Path) -> None:
     with running(tmp_path / "server", f"{_CONNECTIONS}[admin]\nbackoff_after = 0\n") as server:
         # setup would change the token that the others use.
-        throw(server, tmp_path, "/api/v1/admin/openapi.json", TOKEN, r"/setup$")
+        throw(server, tmp_path, "/api/v1/admin/openapi.json", TOKEN, without=r"/setup$")
         assert server.get("/version").json == {"version": "1.0.0"}
 
 
 def test_the_system_surface(tmp_path: Path) -> None:
+    document = "/api/v1/openapi.json"
     with system_server(tmp_path / "machine", _CONNECTIONS) as server:
-        # Log-in answers every wrong password two seconds later; logout ends the token, and so does what is done
-        # to the user whose it is: schemathesis learns the names from GET /users.
-        token = server.tokens["admin"]
-        throw(server.server, tmp_path, "/api/v1/openapi.json", token, r"/auth/", r"/users/")
+        session = server.tokens["admin"]
+        throw(server.server, tmp_path, document, session, without=r"/auth/|/users/")
+        # What is done to a user ends the user's tokens, and schemathesis learns whose it has: from GET users, which is
+        # left out here, and from what a session's token says.
+        server.tokens["opaque"] = server.api("POST", "/auth/tokens", {"name": "opaque"}).json["data"]["token"]
+        throw(server.server, tmp_path, document, server.tokens["opaque"], only=r"/users/")
+        assert server.api("GET", "/system/summary", who="opaque").status == 200
+        throw(server.server, tmp_path, document, session, only=r"/auth/", without=r"/auth/logout")
         assert server.api("GET", "/system/summary").status == 200
+        throw(server.server, tmp_path, document, session, only=r"/auth/logout")
+        assert server.api("GET", "/system/summary").status == 401
