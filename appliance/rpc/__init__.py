@@ -1,0 +1,1 @@
+"""The rpc surface: executable plugins called with JSON."""
