@@ -207,6 +207,9 @@ class System(Section, frozen=True, kw_only=True):
         Path | None,
         _key("Folder of the journal's files, for a journal kept elsewhere.", default="where journalctl looks"),
     ] = None
+    metrics_history: Annotated[
+        bool, _key("Keep the machine's figures of the last hour, a sample every ten seconds, for charts.")
+    ] = True
     allowed_origins: Annotated[
         tuple[str, ...],
         _key("Origins besides our own (https://name:port) whose pages may open WebSockets."),

@@ -144,7 +144,7 @@ class CpuMeter:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._measuring = Shared(self._measure)
-        self._reading: _Reading | None = None
+        self._reading: CpuReading | None = None
         self._use: CpuUse | None = None
 
     def start(self) -> None:
@@ -168,27 +168,43 @@ class CpuMeter:
             if len(after.cores) == len(before.cores):
                 break
             before = after  # a processor was switched on or off: these two cannot be compared
-        self._use = _between(before, after)
+        self._use = cpu_use(before, after)
         return self._use
 
-    def _age(self, reading: "_Reading") -> float:
+    def _age(self, reading: "CpuReading") -> float:
         return self._clock.seconds() - reading.at
 
-    def _read(self) -> "_Reading":
-        """psutil's times in seconds; guests' time is part of user and nice (proc(5), stat)."""
-        cores = []
-        for times in psutil.cpu_times(percpu=True):
-            idle = times.idle + times.iowait
-            busy = times.user + times.nice + times.system + times.irq + times.softirq + times.steal
-            cores.append((busy, busy + idle))
-        return _Reading(self._clock.seconds(), tuple(cores))
+    def _read(self) -> "CpuReading":
+        return read_processors(self._clock.seconds())
 
 
-class _Reading(msgspec.Struct, frozen=True):
+class CpuReading(msgspec.Struct, frozen=True):
     """The busy and the whole time of each processor, in seconds since it was started."""
 
     at: float
     cores: tuple[tuple[float, float], ...]
+
+
+def read_processors(now: float) -> CpuReading:
+    """psutil's times in seconds; guests' time is part of user and nice (proc(5), stat)."""
+    cores = []
+    for times in psutil.cpu_times(percpu=True):
+        idle = times.idle + times.iowait
+        busy = times.user + times.nice + times.system + times.irq + times.softirq + times.steal
+        cores.append((busy, busy + idle))
+    return CpuReading(now, tuple(cores))
+
+
+def cpu_use(before: CpuReading, after: CpuReading) -> CpuUse:
+    """What happened between two readings of the same processors. Raises ValueError for different ones."""
+    spent = [
+        (busy_now - busy, all_now - whole)
+        for (busy, whole), (busy_now, all_now) in zip(before.cores, after.cores, strict=True)
+    ]
+    return CpuUse(
+        _percent(sum(busy for busy, _ in spent), sum(whole for _, whole in spent)),
+        tuple(_percent(busy, whole) for busy, whole in spent),
+    )
 
 
 def load_average() -> tuple[float, float, float]:
@@ -214,17 +230,6 @@ def family(release: Mapping[str, str]) -> str:
     """The distribution that this one descends from: the first of ID and ID_LIKE that has descendants."""
     names = [release.get("ID", "linux"), *release.get("ID_LIKE", "").split()]
     return next((name for name in names if name in _FAMILIES), names[-1])
-
-
-def _between(before: _Reading, after: _Reading) -> CpuUse:
-    spent = [
-        (busy_now - busy, all_now - whole)
-        for (busy, whole), (busy_now, all_now) in zip(before.cores, after.cores, strict=True)
-    ]
-    return CpuUse(
-        _percent(sum(busy for busy, _ in spent), sum(whole for _, whole in spent)),
-        tuple(_percent(busy, whole) for busy, whole in spent),
-    )
 
 
 def _percent(part: float, whole: float) -> float:

@@ -1,5 +1,6 @@
 """Puts the system surface together from the foundations it is given."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,8 @@ from appliance.host.figures import CpuMeter, Figures
 from appliance.host.hardware import HardwareFacts
 from appliance.host.job_status import JobStatuses
 from appliance.host.journal.journal import Journal
+from appliance.host.metrics.history import INTERVAL, History
+from appliance.host.metrics.sampler import Sampler
 from appliance.host.storage.storage import Storage
 from appliance.host.users.changes import Users
 from appliance.host.users.listing import UserListing
@@ -34,6 +37,7 @@ from appliance.settings import Settings
 from appliance.system.authenticator import SURFACE, SystemAuthenticator
 from appliance.system.endpoints_auth import AuthEndpoints
 from appliance.system.endpoints_document import PREFIX, DocumentEndpoints, HealthEndpoints
+from appliance.system.endpoints_history import HistoryEndpoints
 from appliance.system.endpoints_jobs import JobEndpoints
 from appliance.system.endpoints_logs import LogEndpoints
 from appliance.system.endpoints_storage import StorageEndpoints
@@ -41,6 +45,10 @@ from appliance.system.endpoints_system import SystemEndpoints
 from appliance.system.endpoints_users import UserEndpoints
 from appliance.system.envelope import SystemEnvelope, translate
 from appliance.system.live.door import Door
+from appliance.system.live.endpoints import LiveEndpoints
+from appliance.system.live.events import MetricsSource, Source
+from appliance.system.live.feed import Feed
+from appliance.system.live.metric_shapes import event_message, history_entry, metric_messages
 from appliance.threads import Threads
 from appliance.websocket.socket import Sockets
 
@@ -89,6 +97,9 @@ class System:
         self._statuses = JobStatuses(jobs, settings.state / "jobs", threads)
         self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
         self._cpu = CpuMeter(reactor)
+        self._sampler = Sampler(reactor, threads, foundations.background, Figures())
+        self._history = History(history_entry) if settings.system.metrics_history else None
+        self._stop_history: Callable[[], None] | None = None
         self._door = Door(
             reactor,
             Sockets(reactor, foundations.background),
@@ -115,7 +126,7 @@ class System:
         health = Router("", bind(HealthEndpoints(foundations.reactor)))
         self.surfaces = [
             api,
-            replace(api, prefix="/ws", router=Router("/ws", self._live_endpoints())),
+            replace(api, prefix="/ws", router=Router("/ws", self._live_endpoints(reactor))),
             replace(api, prefix="/metrics", router=Router("/metrics", [])),
             # Not limited: whoever watches over several devices asks often, and must not take a busy one for a dead one.
             replace(api, prefix="/health", router=health, gate=None),
@@ -140,6 +151,8 @@ class System:
         await self._storage.start()
         await self._passwords.start()
         self._door.start()
+        if self._history is not None:
+            self._stop_history = self._sampler.listen(INTERVAL, self._history.add)
 
     async def close_sockets(self) -> None:
         """End the WebSockets, and let no new ones in."""
@@ -147,6 +160,8 @@ class System:
 
     async def stop(self) -> None:
         """End what `start` began."""
+        if self._stop_history is not None:
+            self._stop_history()
         await self._passwords.stop()
         await self._storage.stop()
         await self._api_tokens.write_uses()
@@ -157,8 +172,11 @@ class System:
             await self._authenticator.end_all(name)
         self._door.check_user(name)
 
-    def _live_endpoints(self) -> list[Endpoint]:
-        groups: list[object] = []
+    def _live_endpoints(self, reactor: Any) -> list[Endpoint]:
+        sources: dict[str, Source] = {"metrics": MetricsSource(Feed(reactor, self._sampler, event_message))}
+        groups: list[object] = [
+            LiveEndpoints(self._door, Feed(reactor, self._sampler, metric_messages), sources),
+        ]
         return [endpoint for group in groups for endpoint in bind(group)]
 
     def _endpoints(self, foundations: Foundations) -> list[Endpoint]:
@@ -171,6 +189,7 @@ class System:
                 reactor, self._passwords, self._sessions, self._api_tokens, self._accounts, self._authenticator
             ),
             SystemEndpoints(Figures(), self._cpu, HardwareFacts(runner, threads)),
+            HistoryEndpoints(reactor, self._history),
             StorageEndpoints(self._storage),
             JobEndpoints(self._statuses),
             UserEndpoints(listing, users),

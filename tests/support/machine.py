@@ -7,7 +7,9 @@ All of it is gone with the process.
 
 import contextlib
 import json
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,13 @@ mkdir -p /run/lock
 ip link set lo up
 echo ready
 exec sleep infinity
+"""
+
+_CONNECT = """
+import socket, sys
+with socket.create_connection((sys.argv[2], int(sys.argv[3])), 30) as connection:
+    connection.setblocking(True)
+    socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b"."], [connection.fileno()])
 """
 
 
@@ -52,6 +61,15 @@ class Machine:
     def json(self, *argv: str) -> Any:
         """Run a command inside that prints JSON."""
         return json.loads(self.run(*argv).stdout)
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        """A TCP connection that was opened inside, for a client that is not."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            argv = [*self.prefix, sys.executable, "-S", "-c", _CONNECT, str(theirs.fileno()), host, str(port)]
+            subprocess.run(argv, pass_fds=[theirs.fileno()], timeout=60, check=True)
+            (descriptor,) = socket.recv_fds(ours, 1, 1)[1]
+        return socket.socket(fileno=descriptor)
 
     def add_user(self, name: str, password: str | None = PASSWORD, *groups: str) -> None:
         """Make a user with a home folder."""

@@ -16,10 +16,11 @@ _WAIT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Bytes used, and bytes that may be used still."""
+    """Bytes used, bytes that may be used still, and all there are, with those that are kept for root."""
 
     used: int
     available: int
+    total: int = 0
 
     @property
     def use_percent(self) -> float:
@@ -34,21 +35,22 @@ NO_SPACE = Space(0, 0)
 class Usage:
     """Remembers the last answer of each file system; one that hangs holds one thread, and is not asked again."""
 
-    def __init__(self, reactor: Any, threads: Threads) -> None:
+    def __init__(self, reactor: Any, threads: Threads, wait: float = _WAIT) -> None:
         self._reactor = reactor
+        self._wait = wait
         self._threads = threads
         self._known: dict[str, Space] = {}
         self._asked: set[str] = set()
 
     async def measure(self, mount_points: Iterable[str]) -> Mapping[str, Space]:
-        """The space of each file system that has answered by now, or earlier, waiting a second at the most."""
+        """The space of each file system that has answered by now, or earlier; waits for `wait` seconds at the most."""
         wanted = set(mount_points)
         self._known = {path: space for path, space in self._known.items() if path in wanted}
         waiting = sorted(wanted - self._asked)
         if waiting:
             asking = Deferred.fromCoroutine(self._threads.run(self._ask, waiting, self._known))
             with contextlib.suppress(TimeoutError):  # what it was before is told until it answers
-                await within(self._reactor, _WAIT, asking)
+                await within(self._reactor, self._wait, asking)
         return dict(self._known)
 
     def _ask(self, mount_points: list[str], known: dict[str, Space]) -> None:
@@ -57,7 +59,7 @@ class Usage:
             try:
                 found = os.statvfs(path)
                 used = (found.f_blocks - found.f_bfree) * found.f_frsize
-                known[path] = Space(used, found.f_bavail * found.f_frsize)
+                known[path] = Space(used, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
             except OSError:
                 known.pop(path, None)
             finally:

@@ -1,0 +1,1 @@
+"""The machine's figures over time: read once for everybody, as long as somebody listens."""
