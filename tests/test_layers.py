@@ -1,6 +1,8 @@
 """What the layout promises and no other tool checks."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +70,10 @@ def test_the_plugin_imports_nothing_but_its_maker() -> None:
 def test_every_folder_with_modules_is_a_package() -> None:
     folders = {path.parent for path in MODULES}
     assert [folder.name for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_what_only_some_servers_need_is_not_loaded_at_the_start() -> None:
+    # An idle server shall stay small: these are imported when they are needed first.
+    script = "import sys, appliance.server; print([name for name in ('autobahn', 'sqlalchemy') if name in sys.modules])"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert finished.stdout == "[]\n"

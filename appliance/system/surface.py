@@ -50,7 +50,7 @@ from appliance.system.live.events import MetricsSource, Source
 from appliance.system.live.feed import Feed
 from appliance.system.live.metric_shapes import event_message, history_entry, metric_messages
 from appliance.threads import Threads
-from appliance.websocket.socket import Sockets
+from appliance.websocket.on_demand import SocketsOnDemand
 
 TOKEN_USES_INTERVAL = 60.0
 
@@ -102,7 +102,7 @@ class System:
         self._stop_history: Callable[[], None] | None = None
         self._door = Door(
             reactor,
-            Sockets(reactor, foundations.background),
+            SocketsOnDemand(reactor, foundations.background, threads),
             self._authenticator,
             foundations.background,
             foundations.access_log,

@@ -4,7 +4,6 @@ from collections import deque
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.protocol import PreparedMessage
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -13,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from appliance.background import Background
+from appliance.websocket.frames import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, NO_CODE, TOO_BIG, UNSUPPORTED
 from appliance.websocket.intake import Intake
 
 MESSAGE_LIMIT = 1 << 20
@@ -21,14 +21,6 @@ FRAGMENT_LIMIT = 16_384
 WAITING_LIMIT = 64
 """Messages of one peer that may wait for their turn; beyond that its connection is not read."""
 WAITING_BYTES = 2 << 20
-
-NORMAL = 1000
-GOING_AWAY = 1001
-UNSUPPORTED = 1003
-NO_CODE = 1005
-ABNORMAL = 1006
-TOO_BIG = 1009
-INTERNAL_ERROR = 1011
 
 PING_TIMEOUT = 30
 STOP_SECONDS = 2.0
@@ -318,8 +310,3 @@ class Sockets(WebSocketServerFactory):
     def _abort_all(self) -> None:
         for socket in list(self._open):
             socket.abort()
-
-
-def prepared(message: bytes) -> bytes:
-    """A text message as the frame that goes to clients, for `Socket.send_prepared`."""
-    return bytes(PreparedMessage(message, False, False, True).payloadHybi)

@@ -29,7 +29,8 @@ from appliance.system.live.door import Door
 from appliance.system.live.messages import Incoming
 from appliance.system.live.peer import Peer
 from appliance.threads import Threads
-from appliance.websocket.socket import Sockets
+from appliance.websocket.on_demand import SocketsOnDemand
+from appliance.websocket.socket import Socket
 from tests.support.database import DatabaseTestCase
 from tests.support.listening import ListeningTestCase, reactor
 from tests.support.site import Notebook
@@ -102,7 +103,7 @@ class LiveTestCase(ListeningTestCase, DatabaseTestCase):
         )
         self.lines: list[bytes] = []
         self.access_log = AccessLog(self.clock, self.lines.append)
-        self.sockets = Sockets(reactor, self.background)
+        self.sockets = SocketsOnDemand(reactor, self.background, threads)
         self.door = Door(
             self.clock,
             self.sockets,
@@ -143,6 +144,11 @@ class LiveTestCase(ListeningTestCase, DatabaseTestCase):
         channel = Recorder(peer)
         self.channels.append(channel)
         return channel
+
+    @property
+    def open_sockets(self) -> set[Socket]:
+        """The sockets that are open now."""
+        return self.sockets._sockets._open if self.sockets._sockets is not None else set()
 
     def token(self, name: str) -> str:
         """A token of a log-in that happens now."""

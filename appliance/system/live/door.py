@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,7 +16,10 @@ from appliance.system.authenticator import Recognised, SystemAuthenticator, bear
 from appliance.system.live.channel import ChannelMaker
 from appliance.system.live.session import Route, Session
 from appliance.websocket.handshake import OpenSockets, check_origin, check_upgrade
-from appliance.websocket.socket import Socket, Sockets
+from appliance.websocket.on_demand import SocketsOnDemand
+
+if TYPE_CHECKING:
+    from appliance.websocket.socket import Socket
 
 CHECK_INTERVAL = 1.0
 CHECK_ROUNDS = 10
@@ -28,7 +32,7 @@ class Door:
     def __init__(
         self,
         clock: IReactorTime,
-        sockets: Sockets,
+        sockets: SocketsOnDemand,
         authenticator: SystemAuthenticator,
         background: Background,
         access_log: AccessLog,
@@ -80,6 +84,7 @@ class Door:
         shown = await self._shown(call)
         if shown is not None and not who.admits(shown[1].caller):
             raise forbidden("Permission denied")
+        sockets = await self._sockets.sockets()
         if self._stopping:
             raise HttpError(503, "The server is stopping")
         session = Session(self._clock, self._authenticator, Route(who, make), call.address, self.session_ended, shown)
@@ -88,7 +93,7 @@ class Door:
         self._sessions[session] = group, self._access_log.begin(call)
         self._unchecked.append(session)
         call.caller = shown[1].caller if shown is not None else Caller("anonymous", "", address=call.address)
-        return Upgrade(self._sockets.make(session))
+        return Upgrade(sockets.make(session))
 
     def check_user(self, name: str) -> None:
         """Look at a user's sessions again: his account has just been changed."""
@@ -96,7 +101,7 @@ class Door:
             if session.username == name:
                 self._background.spawn("checking who is connected", session.check())
 
-    def session_ended(self, session: Session, socket: Socket | None) -> None:
+    def session_ended(self, session: Session, socket: "Socket | None") -> None:
         """The connection is gone, perhaps before the handshake was over (then there is no socket)."""
         group, opening = self._sessions.pop(session)
         self._limit.leave(group)

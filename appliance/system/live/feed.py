@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from appliance.host.metrics.model import Sample
 from appliance.host.metrics.sampler import Sampler
 from appliance.system.live.peer import Peer
-from appliance.websocket.socket import prepared
+from appliance.websocket.frames import prepared
 
 SLOTS = 25
 SLOT_SECONDS = 0.02

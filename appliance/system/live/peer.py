@@ -1,5 +1,7 @@
 """The client at the other end of a WebSocket, as the channels see it."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from appliance.http.errors import HttpError
@@ -7,7 +9,9 @@ from appliance.identity.caller import Caller
 from appliance.identity.nss import Account
 from appliance.system.envelope import CODES
 from appliance.system.live.messages import Id, encode, error
-from appliance.websocket.socket import Socket
+
+if TYPE_CHECKING:
+    from appliance.websocket.socket import Socket
 
 
 class Peer:
@@ -16,7 +20,7 @@ class Peer:
     Whoever sends without being asked looks at `slow` first, or awaits `drained`, so that nothing piles up.
     """
 
-    def __init__(self, socket: Socket, caller: Caller, account: Account) -> None:
+    def __init__(self, socket: "Socket", caller: Caller, account: Account) -> None:
         self.caller = caller
         self.account = account
         self._socket = socket

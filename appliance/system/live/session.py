@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -12,12 +13,14 @@ from appliance.system.envelope import translate
 from appliance.system.live.channel import Channel, ChannelMaker
 from appliance.system.live.messages import Auth, Authenticated, AuthResult, BadMessage, Incoming, Pong, encode, error
 from appliance.system.live.peer import Peer
-from appliance.websocket.socket import Socket
+from appliance.websocket.frames import TRY_AGAIN_LATER
+
+if TYPE_CHECKING:
+    from appliance.websocket.socket import Socket
 
 AUTH_SECONDS = 10.0
 """What a client gets to send its first `auth`."""
 
-TRY_AGAIN_LATER = 1013
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 
@@ -32,7 +35,7 @@ class Route:
     make: ChannelMaker
 
 
-Ended = Callable[["Session", Socket | None], None]
+Ended = Callable[["Session", "Socket | None"], None]
 """Told of the end of a session; the socket says how."""
 
 
@@ -74,7 +77,7 @@ class Session:
 
     # What the socket calls
 
-    def opened(self, socket: Socket) -> None:
+    def opened(self, socket: "Socket") -> None:
         """Wait for `auth`, where the header has not said it all."""
         self._socket = socket
         if self._shown is not None:
@@ -131,7 +134,7 @@ class Session:
         else:
             peer.caller, peer.account = recognised.caller, recognised.account
 
-    async def _authenticate(self, socket: Socket, message: Incoming) -> None:
+    async def _authenticate(self, socket: "Socket", message: Incoming) -> None:
         self._stop_timer()
         try:
             token = message.decode(Auth).shown
@@ -177,7 +180,7 @@ class Session:
                 raise
             peer.refuse(known, message.id)
 
-    def _accept(self, socket: Socket, recognised: Recognised) -> None:
+    def _accept(self, socket: "Socket", recognised: Recognised) -> None:
         self._expire_at(recognised.expires_at)
         if self.peer is None:
             self.peer = Peer(socket, recognised.caller, recognised.account)

@@ -270,13 +270,13 @@ class SessionTests(LiveTestCase):
             peer.send(b'"' + b"x" * 100_000 + b'"')
         for _ in range(20_000):
             client.say("ping")
-        (socket,) = self.sockets._open
+        (socket,) = self.open_sockets
         await self.until(lambda: socket._intake.is_paused)
         await self.settle()
         self.assertLess(len(socket._waiting), 1000)
         self.assertLess(len(socket._intake._unread), 1 << 18)
         client.transport.abortConnection()
-        await self.until(lambda: not self.sockets._open)
+        await self.until(lambda: not self.open_sockets)
 
     async def test_so_many_sockets_for_each_address(self) -> None:
         clients = [await self.connect() for _ in range(LIMIT)]
