@@ -108,16 +108,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def appliance(folder: Path, certificate: Path) -> Iterator[tuple[int, int]]:
-    """Our server under twistd with an empty state and `TOKEN` set: its pid and port."""
+def appliance(folder: Path, certificate: Path, config: str = "") -> Iterator[tuple[int, int]]:
+    """Our server under twistd with an empty state, `TOKEN` set and the settings `config` (TOML): its pid and port."""
     state, port = folder / "state", free_port()
     (state / "tls").mkdir(parents=True, mode=0o700)
     stored = state / "tls" / "server.pem"
     stored.write_bytes(certificate.read_bytes())
     stored.chmod(0o600)
+    settings = folder / "appliance.toml"
+    settings.write_text(config)
     twistd = Path(sys.executable).with_name("twistd")
     argv = [
-        *(str(twistd), "-n", "--pidfile=", "appliance"),
+        *(str(twistd), "-n", "--pidfile=", "appliance", "--config", str(settings)),
         *("--state", str(state), "--https", f"{HOST}:{port}"),
     ]
     with running(argv, port, folder / "appliance.log", {"PYTHONPATH": str(ROOT)}) as pid:
