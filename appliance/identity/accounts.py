@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import DeferredSemaphore, TimeoutError
 
+from appliance.identity import nss
 from appliance.identity.nss import Account, read_account
 from appliance.identity.passwords import USER_NAME
 from appliance.process.eventual import Eventual, Tasks
@@ -34,14 +35,19 @@ class _Known:
 
 
 class Accounts:
-    """Finds users; `read` blocks, and is called in a thread. `reactor` is also the clock."""
+    """Finds users; `read` and `absence_is_certain` block, and are called in threads. `reactor` is also the clock."""
 
     def __init__(
-        self, reactor: ProcessReactor, threads: Threads, read: Callable[[str], Account | None] = read_account
+        self,
+        reactor: ProcessReactor,
+        threads: Threads,
+        read: Callable[[str], Account | None] = read_account,
+        absence_is_certain: Callable[[], bool] = nss.absence_is_certain,
     ) -> None:
         self._reactor = reactor
         self._threads = threads
         self._read = read
+        self._absence_is_certain = absence_is_certain
         self._known: dict[str, _Known] = {}
         self._asking: dict[str, Eventual[Account | None]] = {}
         self._slots = DeferredSemaphore(_MAX_THREADS)
@@ -60,6 +66,10 @@ class Accounts:
             return await within(self._reactor, LOOK_UP_LIMIT, asking.wait())
         except TimeoutError:
             raise AccountsUnavailable("the name service does not answer") from None
+
+    async def absence_is_certain(self) -> bool:
+        """Whether a user whom `find` has not found is gone for good: see `nss.absence_is_certain`."""
+        return await self._threads.run(self._absence_is_certain)
 
     def forget(self, name: str) -> None:
         """Ask the machine at the next `find`: for whoever has just changed that user."""

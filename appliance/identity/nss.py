@@ -12,8 +12,17 @@ import errno
 import grp
 import os
 import pwd
+import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.files import FileTooLarge, NotARegularFile, read_limited
+
+_SWITCH = Path("/etc/nsswitch.conf")
+_SWITCH_LIMIT = 1 << 16
+_OF_THIS_MACHINE = frozenset({"files", "compat", "db", "systemd", "extrausers", "altfiles"})
+"""Sources that are never out of reach."""
 
 _SECONDS_A_DAY = 86400
 _MAX_BUFFER = 1 << 20
@@ -90,6 +99,27 @@ def read_account(name: str) -> Account | None:
         locked=locked,
         expired=expired,
     )
+
+
+def absence_is_certain(switch: Path = _SWITCH) -> bool:
+    """Whether a user who is not found does not exist, and is not merely out of reach just now.
+
+    A directory that is down or being restarted looks to getpwnam(3) as if nobody were in it; so do damaged files.
+    """
+    try:
+        pwd.getpwuid(0)
+        text = read_limited(switch, _SWITCH_LIMIT).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return True  # then there are the files only
+    except (KeyError, OSError, FileTooLarge, NotARegularFile):
+        return False
+    sources = {
+        word
+        for line in text.splitlines()
+        if line.partition("#")[0].strip().startswith("passwd:")
+        for word in re.sub(r"\[.*?\]", " ", line.partition("#")[0]).split(":", 1)[1].split()
+    }
+    return sources <= _OF_THIS_MACHINE
 
 
 def _group_names(name: str, gid: int) -> list[str]:

@@ -94,8 +94,12 @@ class PasswordChecker:
             raise TooManyChecks("too many passwords are being checked", 1)
         verdict = await self._tasks.start(self._decide(username, password, address), "checking a password")
         if verdict is not Verdict.ACCEPTED:
-            await sleep(self._reactor, self._pad(self._reactor.seconds() - began))
+            await self.pad(began)
         return verdict
+
+    async def pad(self, began: float) -> None:
+        """Wait until a log-in that `began` then (seconds of the clock) may be refused: for who refuses a right one."""
+        await sleep(self._reactor, self._pad(self._reactor.seconds() - began))
 
     async def _decide(self, username: str, password: Secret | str, address: str) -> Verdict:
         revealed = password.reveal() if isinstance(password, Secret) else password

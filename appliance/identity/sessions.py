@@ -40,7 +40,7 @@ class Sessions:
 
     def moment(self) -> int:
         """A moment for `begin`: to be taken before the password is looked at."""
-        return int(self._clock.seconds() * 1000)
+        return self._revocations.moment()
 
     def begin(self, user: str, since: int) -> Granted:
         """A new session of `user`, whose password was looked at after `since`.

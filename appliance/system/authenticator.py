@@ -75,7 +75,8 @@ class SystemAuthenticator:
         except AccountsUnavailable as error:
             raise HttpError(503, str(error)) from error
         if account is None:
-            await self._end_all_of_nobody(proof.username)
+            if await self._accounts.absence_is_certain():
+                await self._end_all_of_nobody(proof.username)
             raise unauthorized()
         if account.locked or account.expired:
             raise unauthorized()

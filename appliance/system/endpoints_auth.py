@@ -76,10 +76,14 @@ class AuthEndpoints:
         (429, `Retry-After`).
         """
         call.audit_object = body.username[:_NAME_SHOWN]
-        since = self._sessions.moment()
+        began, since = self._clock.seconds(), self._sessions.moment()
         await self._check_password(body.username, Secret(body.password), call.address)
         self._accounts.forget(body.username)
-        account = await self._account(body.username, _wrong)
+        try:
+            account = await self._account(body.username, _wrong)
+        except HttpError:
+            await self._passwords.pad(began)
+            raise
         call.caller = Caller("session", account.name, address=call.address, surface=SURFACE)
         return _login(account, self._sessions.begin(account.name, since))
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from appliance.identity import accounts as accounts_module
 from appliance.identity.accounts import Accounts, AccountsUnavailable, administrator
 from appliance.identity.helper_owner import helper_environment
-from appliance.identity.nss import Account, read_account
+from appliance.identity.nss import Account, absence_is_certain, read_account
 from appliance.threads import Threads
 from tests.support.machine import Machine
 from tests.support.password_helper import UNPRIVILEGED, machine_with_users
@@ -130,6 +130,31 @@ def test_administrators() -> None:
     assert administrator(account(groups=("ann", "wheel")), ["sudo", "wheel"])
     assert not administrator(account(groups=("ann", "users")), ["sudo", "wheel"])
     assert not administrator(account(), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "certain"),
+    [
+        ("passwd: files\n", True),
+        ("passwd:\tfiles systemd [NOTFOUND=return]  # sss\ngroup: files sss\nshadow: files ldap\n", True),
+        ("  passwd:compat\n", True),
+        ("# passwd: ldap\nhosts: files dns\n", True),
+        ("", True),
+        ("passwd: files sss\n", False),
+        ("passwd: sss [!SUCCESS=continue] files\n", False),
+        ("passwd: files [NOTFOUND=continue UNAVAIL=continue] ldap\n", False),
+        ("passwd: files winbind\n", False),
+    ],
+)
+def test_who_is_not_found_may_be_out_of_reach(tmp_path: Path, text: str, certain: bool) -> None:
+    switch = tmp_path / "nsswitch.conf"
+    switch.write_text(text)
+    assert absence_is_certain(switch) is certain
+
+
+def test_a_switch_that_cannot_be_read(tmp_path: Path) -> None:
+    assert absence_is_certain(tmp_path / "nothing")
+    assert not absence_is_certain(tmp_path)
 
 
 class ShiftedReactor:

@@ -120,6 +120,15 @@ class QueueTests(SynchronousTestCase):
             self.clock.advance(0.2)
             self.assertIs(self.successResultOf(check), verdict)
 
+    def test_whoever_refuses_a_right_password_waits_as_long(self) -> None:
+        began = self.clock.seconds()
+        self.clock.advance(0.5)
+        waiting = Deferred.fromCoroutine(self.checker.pad(began))
+        self.clock.advance(1.25)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.25)
+        self.successResultOf(waiting)
+
     def test_what_cannot_be_right_is_refused_without_being_looked_at(self) -> None:
         impossible = [
             ("ann", ""),

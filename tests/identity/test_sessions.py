@@ -220,6 +220,38 @@ class SessionsTests(DatabaseTestCase):
         assert await self.database.run_on_driver(lambda c: c.execute(GET).fetchall()) == [("user:bob",)]
         assert self.refused(await self.restarted(), first.token, second.token)
 
+    async def test_a_clock_that_was_set_back(self) -> None:
+        sessions = await self.made()
+        before = self.begun(sessions)
+        await sessions.end_all("bob")
+        self.clock.advance(-3600)
+        await sessions.end_all("ann")
+        for again in (sessions, await self.restarted()):
+            for user in ("ann", "bob"):
+                again.check(again.begin(user, again.moment()).token)
+            self.clock.advance(3600)
+            assert self.refused(again, before.token)
+            self.clock.advance(-3600)
+
+    async def test_a_log_in_in_the_same_moment_as_an_end(self) -> None:
+        sessions = await self.made()
+        before = sessions.begin("ann", sessions.moment())
+        await sessions.end_all("ann")
+        after = sessions.begin("ann", sessions.moment())
+        assert self.refused(sessions, before.token)
+        sessions.check(after.token)
+
+    async def test_what_has_expired_is_forgotten_in_memory_as_well(self) -> None:
+        await self.made()
+        revocations = Revocations(self.database, self.clock)
+        for number in range(2500):
+            await revocations.revoke_session(str(number), NOW + 10)
+            if number == 900:
+                self.clock.advance(11)
+                await revocations.revoke_session("kept", NOW + 10_000)
+        assert len(revocations) <= 1000
+        assert revocations.revoked(Claims("ann", "1", "kept", 0, 0, 0))
+
 
 def claims_of(sessions: Sessions, granted: Granted) -> Claims:
     return sessions.check(granted.token)

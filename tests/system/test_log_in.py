@@ -16,8 +16,9 @@ QUEUED = 8
 WAITING_SERVICE = """
 auth optional pam_exec.so quiet /run/wait
 auth required pam_unix.so
-account required pam_unix.so
+account required pam_permit.so
 """
+"""Which would let in whose account has expired."""
 WAIT = "#!/bin/sh\nwhile [ ! -e /run/go ]; do sleep 0.05; done\n"
 
 
@@ -53,6 +54,9 @@ def test_many_wrong_passwords_at_once(server: SystemServer) -> None:
     with service(server.machine, WAITING_SERVICE), ThreadPoolExecutor(AT_ONCE) as pool:
         restart(server)
         assert log_in(server, "admin", PASSWORD).status == 200
+        server.machine.add_user("over")
+        inside("chage", "-E", "1", "over")
+        over = log_in(server, "over", PASSWORD)
         inside("rm", "/run/go")
         try:
             guesses = [
@@ -74,7 +78,8 @@ def test_many_wrong_passwords_at_once(server: SystemServer) -> None:
             inside("touch", "/run/go")
         answers = [guess.result() for guess in ended]
         assert [answer.status for answer in answers] == [401] * (CHECKED + QUEUED)
-        assert {answer.body for answer in answers} == {answers[0].body}
+        assert {answer.body for answer in answers} == {over.body}
+        assert over.status == 401
         assert log_in(server, "reader", PASSWORD, "127.0.2.1").status == 200
     restart(server)
 

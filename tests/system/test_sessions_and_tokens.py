@@ -36,6 +36,11 @@ def with_token(server: SystemServer, method: str, path: str, token: str, body: o
     return server.api(method, path, body, f"Authorization: Bearer {token}", who=None)
 
 
+def restart(server: SystemServer) -> None:
+    server.server.stop()
+    server.server.start()
+
+
 def alive(server: SystemServer, token: str) -> bool:
     answer = with_token(server, "GET", "/auth/tokens", token)
     if answer.status == 200:
@@ -157,8 +162,7 @@ def test_an_api_token(server: SystemServer) -> None:
         answer = with_token(server, "POST", path, text)
         assert answer.status == 400
         assert "API token" in answer.json["error"]["message"]
-    server.server.stop()
-    server.server.start()
+    restart(server)
     assert server.data(f"/auth/tokens/{info['id']}")["last_used_at"] >= used["last_used_at"]
     assert server.api("DELETE", f"/auth/tokens/{info['id']}").status == 200
     assert not alive(server, text)
@@ -220,8 +224,7 @@ def test_those_who_only_read_see_their_own(server: SystemServer) -> None:
     own = new_token(server, who="former")["token_info"]
     info = new_token(server)["token_info"]
     server.machine.run("gpasswd", "-d", "former", "sudo")
-    server.server.stop()  # what it knows of users is up to a minute old
-    server.server.start()
+    restart(server)  # what it knows of users is up to a minute old
     for who, seen in (("reader", []), ("former", [own])):
         server.log_in(who)
         assert server.data("/auth/tokens", who=who) == seen
@@ -258,6 +261,26 @@ def test_a_user_made_again_inherits_nothing(server: SystemServer) -> None:
     assert not any(alive(server, token) for token in (old["token"], text))
     assert "phoenix" not in [token["username"] for token in server.data("/auth/tokens")]
     assert alive(server, server.log_in("phoenix")["token"])
+
+
+@pytest.mark.parametrize(("name", "directory"), [("leaver", False), ("faraway", True)])
+def test_a_user_who_is_not_found(server: SystemServer, name: str, directory: bool) -> None:
+    """Whoever is gone leaves nothing to the next of that name; whoever is only out of reach comes back to all of it."""
+    run = server.machine.run
+    if directory:
+        run("sed", "-i", "s/^passwd:.*/& sss/", "/etc/nsswitch.conf")
+    server.machine.add_user(name, PASSWORD, "sudo")
+    token, text = server.log_in(name)["token"], new_token(server, who=name)["token"]
+    run("cp", "-a", "/etc/passwd", "/run/passwd.away")
+    run("sed", "-i", f"/^{name}:/d", "/etc/passwd")
+    restart(server)
+    assert not any(alive(server, each) for each in (token, text))
+    assert (
+        [name] == [each["username"] for each in server.data("/auth/tokens") if each["username"] == name]
+    ) is directory
+    run("cp", "-a", "/run/passwd.away", "/etc/passwd")
+    restart(server)
+    assert [alive(server, each) for each in (token, text)] == [directory] * 2
 
 
 @pytest.mark.parametrize(("name", "change"), [("demoted", {"groups": ""}), ("shut", {"locked": True})])
@@ -303,8 +326,7 @@ def test_secrets_are_in_no_file(server: SystemServer) -> None:
     with_token(server, "GET", f"/auth/tokens?token={text}", data["token"])
     server.api("POST", "/auth/refresh", {"refresh_token": data["refresh_token"]})
     log_in(server, {"username": "admin", "password": WRONG}, "127.0.0.9")
-    server.server.stop()
-    server.server.start()
+    restart(server)
     files = [server.server.log, *(path for path in server.server.state.rglob("*") if path.is_file())]
     assert len(files) > 3
     for path in files:
@@ -316,13 +338,11 @@ def test_secrets_are_in_no_file(server: SystemServer) -> None:
 def test_log_in_is_off_where_any_password_is_accepted(tmp_path_factory: pytest.TempPathFactory) -> None:
     with system_server(tmp_path_factory.mktemp("permissive")) as server:
         with service(server.machine, "auth required pam_permit.so\naccount required pam_permit.so\n"):
-            server.server.stop()
-            server.server.start()
+            restart(server)
             for password in (PASSWORD, WRONG):
                 answer = log_in(server, {"username": "admin", "password": password})
                 assert (answer.status, answer.json["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
                 assert "/etc/pam.d/appliance" in answer.json["error"]["message"]
             assert alive(server, server.tokens["admin"])
-        server.server.stop()
-        server.server.start()
+        restart(server)
         assert log_in(server, {"username": "admin", "password": PASSWORD}).status == 200
