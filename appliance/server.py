@@ -23,6 +23,7 @@ from appliance import data
 from appliance.address import Address
 from appliance.admin.optional import features
 from appliance.admin.surface import Admin, Foundations
+from appliance.announcement import goes_to_journal, to_console
 from appliance.background import Background
 from appliance.database.audit import AuditLog
 from appliance.database.nonces import Nonces
@@ -242,7 +243,16 @@ class Appliance(Service):
             "Certificate fingerprint (SHA-256): {fingerprint}", fingerprint=self._certificates.pair.fingerprint
         )
         if first_token is not None:
-            self._log.info("First-run token: {token}", token=first_token.reveal())
+            self._announce_token(first_token)
+
+    def _announce_token(self, token: Secret) -> None:
+        """The journal is read by more people than may have the token, over our own API too."""
+        if not goes_to_journal():
+            self._log.info("First-run token: {token}", token=token.reveal())
+            return
+        told = to_console(f"First-run token: {token.reveal()}")
+        where = "on the console and " if told else ""
+        self._log.info("The first-run token is {where}in {path}", where=where, path=self._admin.setup_token_path)
 
     def _hang_up(self, number: int, frame: object) -> None:
         """SIGHUP: read the certificate again."""

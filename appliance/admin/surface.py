@@ -1,6 +1,7 @@
 """Puts the admin surface together from the foundations it is given."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
@@ -97,6 +98,11 @@ class Admin:
     def first_run(self) -> bool | None:
         """Whether the first run is pending; None where it is not enabled."""
         return self._tokens.first_run_pending() if self._features.first_run else None
+
+    @property
+    def setup_token_path(self) -> Path:
+        """The file that holds the first run's token."""
+        return self._tokens.setup_path
 
     def document(self) -> dict[str, object]:
         """The OpenAPI document of this surface."""

@@ -58,6 +58,7 @@ class Channel(HTTPChannel):
     _stalled_since: float | None = None
     _rejected = False
     _discarded = 0
+    _unsent = 0
 
     def connectionMade(self) -> None:
         """Register with the site. The first request's head is awaited from now on."""
@@ -71,6 +72,7 @@ class Channel(HTTPChannel):
         try:
             super().connectionLost(reason)
         finally:
+            self._sent()
             self.site.closed(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -120,6 +122,12 @@ class Channel(HTTPChannel):
         self.phase, self.since = Phase.IDLE, self.site.now
         self._read_at_once(SMALL_READ)
         super().requestDone(request)
+
+    def answered(self, size: int) -> None:
+        """A large answer was written, which the client may take its time to read."""
+        if self._stalled_since is not None:
+            self._unsent += size
+            self.site.unsent += size
 
     @property
     def is_rejected(self) -> bool:
@@ -171,6 +179,7 @@ class Channel(HTTPChannel):
         transport = self.transport
         transport.unregisterProducer()
         self.requests.clear()
+        self._sent()
         self.site.closed(self)
         if isinstance(transport, ProtocolWrapper):
             transport.wrappedProtocol = protocol
@@ -222,12 +231,17 @@ class Channel(HTTPChannel):
     def resumeProducing(self) -> None:
         """The client has read what waited for it."""
         self._stalled_since = None
+        self._sent()
         if self.phase in (Phase.IDLE, Phase.DRAINING):
             self.since = self.site.now
         if self._paused:
             self._waitingForTransport = False
             return
         super().resumeProducing()
+
+    def _sent(self) -> None:
+        self.site.unsent -= self._unsent
+        self._unsent = 0
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         oversized = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders

@@ -30,6 +30,9 @@ COALESCE_AFTER = 64 * 1024
 COALESCED = 128 * 1024
 """TLS hands over 16 KiB a piece; beyond the first 64 KiB a body's pieces are joined before they are parsed."""
 _AUTHORITY = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+LARGE_ANSWER = 64 * 1024
+UNSENT_LIMIT = 64 << 20
+"""Most bytes of large answers that wait for slow clients: who asks for more of them is refused meanwhile."""
 CLIENT_CLOSED_REQUEST = 499  # for the access log only, as nginx notes a client that went away
 
 
@@ -294,9 +297,23 @@ class Request(http.Request):
         self.channel.transport.abortConnection()
 
     def _send(self, reply: Reply) -> None:
+        if len(reply.body) > LARGE_ANSWER:
+            reply = self._affordable(reply)
         body = b"" if self._head_only or reply.status in _BODILESS else reply.body
         self._write_head(reply.status, reply.content_type, len(reply.body), reply.headers, body)
+        if len(body) > LARGE_ANSWER and not self._disconnected:
+            self.channel.answered(len(body))
         self._done(reply.status, len(body))
+
+    def _affordable(self, reply: Reply) -> Reply:
+        """The answer to a read, or a refusal while too much is held for clients that do not read theirs."""
+        call = self.call
+        if call is None or call.endpoint is None or not call.endpoint.cancellable:
+            return reply
+        if not self.site.unsent or self.site.unsent + len(reply.body) <= UNSENT_LIMIT:
+            return reply
+        error = HttpError(503, "Too many answers wait for slow clients", headers={"Retry-After": "5"})
+        return self.site.dispatcher.refusal(call, error)
 
     def _write_head(self, status: int, content_type: str, length: int, headers: Any, body: bytes = b"") -> None:
         if self._disconnected:

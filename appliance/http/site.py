@@ -65,6 +65,7 @@ class Site(TwistedSite):
         self.limits = limits
         self.background = Background()
         self.draining = False
+        self.unsent = 0  # bytes of large answers that clients have not read yet
         self._bare_error = bare_error
         self._channels: set[Channel] = set()
         self._drained: Deferred[None] | None = None

@@ -28,7 +28,7 @@ class LogEndpoints:
         `unit` is the systemd unit without `.service`, else the syslog identifier; given as `service` it finds the entry
         again. Entries that state no priority are shown as `info`, but no `priority` finds them in the journal. Where
         more than a million entries match, or counting them takes longer than some seconds, the newest are counted and
-        `total_capped` is true. Messages come whole whatever their length; only where a page would exceed 32 MiB are
-        those beyond 4096 bytes left out, and `message_left_out` says so.
+        `total_capped` is true. Messages come whole whatever their length; only where a page of several would exceed
+        16 MiB are those beyond 4096 bytes left out, and `message_left_out` says so.
         """
         return await self._journal.page(query.filter(self._clock.seconds()), query.page, query.size())

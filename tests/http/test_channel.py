@@ -3,14 +3,16 @@
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 
 from appliance.http.call import Call
 from appliance.http.channel import DRAIN_LIMIT, LARGE_READ, SMALL_READ, STALLED_WRITER_SECONDS
 from appliance.http.endpoints import FormBody, Routes
 from appliance.http.errors import HttpError
+from appliance.http.request import UNSENT_LIMIT
 from appliance.http.site import Limits
 from appliance.identity.caller import administrator
-from tests.support.site import FORM, Parcel, SiteTestCase, head, part, post
+from tests.support.site import FORM, Client, Parcel, SiteTestCase, head, part, post
 
 
 class Answers:
@@ -30,6 +32,10 @@ class Answers:
         if self.gate is not None:
             await self.gate
         return "later"
+
+    @routes.get("/large", who=administrator)
+    async def large(self, call: Call) -> object:
+        return "x" * (10 << 20)
 
     @routes.post("/form", who=administrator, body=FormBody(Parcel), audit="form")
     async def form(self, call: Call, form: Parcel) -> object:
@@ -162,6 +168,53 @@ class DeadlineTests(ChannelTestCase):
         self.wait(11)
         self.assertEqual(silent.response().status, 408)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class UnreadAnswersTests(ChannelTestCase):
+    """What is held for clients that do not read is bounded over all connections."""
+
+    def ask(self, path: str, *, reads: bool) -> Client:
+        client = self.connect()
+        write = client.transport.write
+
+        def written(data: bytes) -> None:
+            write(data)
+            if not reads and len(data) > 65536:
+                client.channel.pauseProducing()  # as transports do it
+
+        client.transport.write = written  # type: ignore[method-assign]
+        client.send(head("GET", path))
+        return client
+
+    def status(self, path: str = "/large") -> int:
+        client = self.ask(path, reads=True)
+        status = client.response().status
+        client.leave()
+        return status
+
+    def test_so_much_and_no_more(self) -> None:
+        slow = [self.ask("/large", reads=False) for _ in range(UNSENT_LIMIT // (10 << 20))]
+        self.assertEqual([client.response().status for client in slow], [200] * len(slow))
+        refused = self.ask("/large", reads=True).response()
+        self.assertEqual((refused.status, refused.headers["retry-after"]), (503, "5"))
+        self.assertEqual(self.status("/now"), 200)
+        slow.pop().channel.resumeProducing()
+        self.assertEqual(self.status(), 200)
+        slow.append(self.ask("/large", reads=False))
+        self.assertEqual(self.status(), 503)
+        for client in slow:
+            client.leave()
+        self.assertEqual((self.status(), self.site.unsent), (200, 0))
+
+    def test_who_reads_is_not_counted(self) -> None:
+        self.assertEqual([self.status() for _ in range(10)], [200] * 10)
+        self.assertEqual(self.site.unsent, 0)
+
+    def test_a_connection_that_is_handed_over_is_counted_no_more(self) -> None:
+        client = self.ask("/large", reads=False)
+        self.assertGreater(self.site.unsent, 10 << 20)
+        client.channel.hand_over(Protocol(), b"")
+        self.assertEqual(self.site.unsent, 0)
 
 
 class MalformedTests(ChannelTestCase):

@@ -1,5 +1,6 @@
 """The log over real HTTPS: a journal of 100 000 entries, and machines that keep their log otherwise or not at all."""
 
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.journal import BASE, PLAIN, SECOND, append, messages, numbered, record
 from tests.support.machine import SystemServer, system_server
+from tests.support.processes import wait_for
 from tests.support.server import Answer
 
 ENTRIES = 100_000
@@ -184,6 +186,27 @@ def test_others_read_as_well_and_nobody_without_a_token(server: SystemServer) ->
     assert server.data("/logs?limit=1", who="reader")["total_count"] == ALL
     answer = server.api("GET", "/logs", who=None)
     assert (answer.status, answer.json["error"]["code"]) == (401, "UNAUTHORIZED")
+
+
+def test_clients_that_do_not_read_cost_no_memory_without_bound(tmp_path: Path) -> None:
+    entries = (record(BASE + n, {**PLAIN, "MESSAGE": GIANT}) for n in range(12))
+    append(tmp_path / "journal" / "system.journal", entries)
+    with system_server(tmp_path / "server", f'journal_directory = "{tmp_path / "journal"}"\n') as server:
+        argv = [*server.machine.prefix, "curl", "-sS", "-o", "/dev/null", "--limit-rate", "1k"]
+        argv += ["--cacert", str(server.server.certificate), "-H", f"Authorization: Bearer {server.tokens['reader']}"]
+        slow = [subprocess.Popen([*argv, f"{server.server.base}/api/v1/logs"]) for _ in range(7)]
+        try:
+            answer = wait_for(lambda: (found := ask(server)).status == 503 and found, "the refusal")
+            assert answer.json["error"]["code"] == "SERVICE_UNAVAILABLE"
+            assert answer.headers["retry-after"] == "5"
+            assert server.api("GET", "/system/summary").status == 200
+            assert len(page(server, limit=1)["logs"][0]["message"]) == len(GIANT)
+        finally:
+            for process in slow:
+                process.kill()
+                process.wait()
+        found = wait_for(lambda: (found := ask(server)).status == 200 and found, "an answer")
+        assert shown(found.json["data"]) == [GIANT] * 12
 
 
 def test_whatever_keeps_the_log_is_found_while_the_server_runs(tmp_path: Path) -> None:

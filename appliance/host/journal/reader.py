@@ -23,8 +23,11 @@ COUNT_LIMIT = 1_000_000
 COUNT_SECONDS = 8.0
 """How long one request counts at most; the next one goes on from there."""
 
-PAGE_LIMIT = 32 << 20
+PAGE_LIMIT = 16 << 20
 """Most bytes of a page, as journalctl prints them."""
+
+ENTRY_LIMIT = 32 << 20
+"""The same for a page of one entry, which cannot be asked for in smaller pieces."""
 
 _READ_SECONDS = 20.0
 _AT_ONCE = 2
@@ -34,7 +37,7 @@ _ERROR_LIMIT = 2000
 
 
 class PageTooLarge(Exception):
-    """The entries asked for come to more than `PAGE_LIMIT`."""
+    """The entries asked for come to more than `PAGE_LIMIT`, or one to more than `ENTRY_LIMIT`."""
 
 
 class JournalReader:
@@ -82,7 +85,7 @@ class JournalReader:
 
         Unless `whole`, fields of more than 4096 bytes are left out. Raises `PageTooLarge`, `Unavailable`.
         """
-        lines = Lines(skip, PAGE_LIMIT)
+        lines = Lines(skip, PAGE_LIMIT if count > 1 else ENTRY_LIMIT)
         length = ["--all"] if whole else []
         begin = [f"--cursor={cursor.decode()}", f"--lines={skip + count}"]
         finished = await self._run(wanted, lines, _READ_SECONDS, "--reverse", *ENTRY_OUTPUT, *length, *begin)
