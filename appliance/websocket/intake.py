@@ -31,6 +31,7 @@ class Intake:
         self._refilled = clock.seconds()
         self._timer: IDelayedCall | None = None
         self._paused = False
+        self._stopped = False
 
     @property
     def is_paused(self) -> bool:
@@ -39,6 +40,8 @@ class Intake:
 
     def receive(self, data: bytes) -> None:
         """Take what the transport has read."""
+        if self._stopped:
+            return
         if not self._unread and len(data) <= SLICE and self._is_free and not self._feeding:
             self._feeding = True
             try:
@@ -66,7 +69,7 @@ class Intake:
     def stop(self) -> None:
         """The connection is gone."""
         self._unread.clear()
-        self._held = True
+        self._stopped = True
         self.transport = None
         if self._timer is not None:
             self._timer.cancel()
@@ -74,7 +77,7 @@ class Intake:
 
     @property
     def _is_free(self) -> bool:
-        return not self._held and self._timer is None
+        return not self._held and not self._stopped and self._timer is None
 
     def _pump(self) -> None:
         if self._feeding:
