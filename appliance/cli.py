@@ -29,7 +29,11 @@ _TOKEN_LIMIT = 255
 class Commands(click.Group):
     """The commands of this module, and those that surfaces bring, imported only when asked for."""
 
-    surfaces = {"package": "appliance.admin.commands", "license": "appliance.admin.commands"}  # noqa: RUF012
+    surfaces = {  # noqa: RUF012
+        "package": "appliance.admin.commands",
+        "license": "appliance.admin.commands",
+        "top": "appliance.client.top",
+    }
 
     def list_commands(self, context: click.Context) -> list[str]:
         """All names, sorted."""

@@ -43,6 +43,7 @@ from appliance.notify import Notifier, Watchdog
 from appliance.process.descriptors import trust_close_on_exec
 from appliance.process.jobs import Jobs
 from appliance.process.run import ProcessRunner
+from appliance.reactor_lag import ReactorLag
 from appliance.secret import Secret
 from appliance.settings import Settings
 from appliance.system.surface import Foundations as SystemFoundations
@@ -78,6 +79,14 @@ class Appliance(Service):
         self._certificates = CertificateStore(reactor, settings.state / "tls" / "server.pem")
         write = sys.stdout.buffer.write if server.access_log else _discard
         self._access_log = AccessLog(reactor, write)
+        self._limits = ConnectionLimits(
+            reactor,
+            total=server.max_connections,
+            per_address=server.max_connections_per_address,
+            handshake_timeout=server.header_timeout,
+            exempt=server.is_trusted_proxy,
+        )
+        self._lag = ReactorLag(reactor)
         self._admin = Admin(
             Foundations(
                 reactor=reactor,
@@ -103,6 +112,8 @@ class Appliance(Service):
                 database=self._database,
                 background=self._background,
                 access_log=self._access_log,
+                limits=self._limits,
+                lag=self._lag,
             )
         )
         surfaces = Surfaces([self._admin.surface, *self._system.surfaces, self._web_root()])
@@ -114,13 +125,6 @@ class Appliance(Service):
             TrustedProxies(server.is_trusted_proxy),
             Limits(server.header_timeout, server.idle_timeout, server.body_rate_floor),
             self._bare_error,
-        )
-        self._limits = ConnectionLimits(
-            reactor,
-            total=server.max_connections,
-            per_address=server.max_connections_per_address,
-            handshake_timeout=server.header_timeout,
-            exempt=server.is_trusted_proxy,
         )
         self._ports: list[Any] = []
         self._notifier = Notifier.from_environment()
@@ -155,6 +159,7 @@ class Appliance(Service):
                 await step()
             except Exception:  # what comes after it is to be closed all the same
                 self._log.failure("A step of the shutdown failed")
+        self._lag.stop()
         self._access_log.stop()
         _flush()
 
@@ -211,6 +216,7 @@ class Appliance(Service):
         await self._listen()
         self._certificates.watch(CERTIFICATE_WATCH)
         self._access_log.start()
+        self._lag.start()
         signal.signal(signal.SIGHUP, self._hang_up)
         gc.collect()
         gc.freeze()

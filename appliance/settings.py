@@ -109,6 +109,13 @@ class Server(Section, frozen=True, kw_only=True):
             le=3600,
         ),
     ] = 15
+    metrics_token_file: Annotated[
+        Path | None,
+        _key(
+            "File with a token (16 characters or more) that opens /metrics and nothing else, for a monitoring system.",
+            default="none: administrators only",
+        ),
+    ] = None
     log_level: Annotated[LogLevel, _key("Least level that is logged: debug, info, warn or error.")] = "info"
     access_log: Annotated[bool, _key("Log a line for each request (never with its query string).")] = True
 

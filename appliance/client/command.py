@@ -13,7 +13,11 @@ from appliance.client.connection import Connection, connect
 from appliance.client.errors import ClientError
 from appliance.client.login import log_in, read_token
 from appliance.client.remote import Remote, remote
+from appliance.client.text import printable
 from appliance.secret import Secret
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
 
 Work = Callable[[Any, "Access"], Coroutine[Any, Any, int]]
 
@@ -73,15 +77,21 @@ def reaches_a_server(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run(work: Work, access: Access) -> NoReturn:
-    """Run `work(reactor, access)` under the reactor and exit with the code it returns; a `ClientError` is told."""
+    """Run `work(reactor, access)` under the reactor and exit with the code it returns; a `ClientError` is told.
+
+    After Ctrl-C connections break, and what `work` makes of that is not told.
+    """
 
     async def main(reactor: Any) -> None:
+        stopping: list[int] = []
+        reactor.addSystemEventTrigger("before", "shutdown", stopping.append, INTERRUPTED)
         try:
             code = await work(reactor, access)
         except ClientError as error:
-            click.echo(f"Error: {error}", err=True)
+            if not stopping:
+                click.echo(f"Error: {printable(str(error))}", err=True)
             code = 1
-        raise SystemExit(code)
+        raise SystemExit(stopping[0] if stopping else code)
 
     task.react(lambda reactor: Deferred.fromCoroutine(main(reactor)), [])
     raise AssertionError("task.react never returns")

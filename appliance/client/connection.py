@@ -27,6 +27,9 @@ class End(NamedTuple):
     code: int
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}" if self.reason else str(self.code)
+
 
 class Connection(WebSocketClientProtocol):
     """
@@ -53,6 +56,12 @@ class Connection(WebSocketClientProtocol):
     def close(self) -> None:
         """Begin to close."""
         self.sendClose(1000)
+
+    async def closed(self) -> None:
+        """Close, and return when the connection is gone; what still comes is passed over."""
+        self.close()
+        async for _ in self:
+            pass
 
     def __aiter__(self) -> "Connection":
         return self

@@ -26,6 +26,7 @@ program.
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ class Jobs:
         self._untold: dict[str, JobFolder] = {}
         self._hold: int | None = None
         self._open = False
+        self.endings: Counter[tuple[str, bool]] = Counter()
+        """How many jobs of each kind have ended since the start, by whether they succeeded."""
         self._watching = Tasks()
         self._working = Tasks()
 
@@ -103,6 +106,10 @@ class Jobs:
     def running(self, kind: str) -> Job | None:
         """The job of this kind that has not ended, if there is one."""
         return self._current.get(kind)
+
+    def kinds_running(self) -> list[str]:
+        """The kinds of which a job has not ended."""
+        return sorted(self._current)
 
     async def adopt(self) -> None:
         """
@@ -297,6 +304,7 @@ class Jobs:
     async def _end(self, job: Job, result: JobResult, *, record: bool = False) -> None:
         job.move(JobState.ENDING)
         job.result = result
+        self.endings[job.kind, result.succeeded] += 1
         try:
             if record:
                 await self._threads.run(job.records.write_result, result)

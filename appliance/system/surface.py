@@ -13,6 +13,7 @@ from appliance.host.figures import CpuMeter, Figures
 from appliance.host.hardware import HardwareFacts
 from appliance.host.job_status import JobStatuses
 from appliance.host.journal.journal import Journal
+from appliance.host.metrics.filesystems import FileSystems
 from appliance.host.metrics.history import INTERVAL, History
 from appliance.host.metrics.sampler import Sampler
 from appliance.host.storage.storage import Storage
@@ -20,6 +21,7 @@ from appliance.host.users.changes import Users
 from appliance.host.users.listing import UserListing
 from appliance.http import uploads
 from appliance.http.access_log import AccessLog
+from appliance.http.connections import ConnectionLimits
 from appliance.http.endpoints import Endpoint, bind
 from appliance.http.rate_limit import RateLimit
 from appliance.http.router import Router
@@ -33,6 +35,7 @@ from appliance.identity.revocations import Revocations
 from appliance.identity.sessions import Sessions
 from appliance.process.jobs import Jobs
 from appliance.process.run import ProcessRunner
+from appliance.reactor_lag import ReactorLag
 from appliance.settings import Settings
 from appliance.system.authenticator import SURFACE, SystemAuthenticator
 from appliance.system.endpoints_auth import AuthEndpoints
@@ -40,10 +43,13 @@ from appliance.system.endpoints_document import PREFIX, DocumentEndpoints, Healt
 from appliance.system.endpoints_history import HistoryEndpoints
 from appliance.system.endpoints_jobs import JobEndpoints
 from appliance.system.endpoints_logs import LogEndpoints
+from appliance.system.endpoints_metrics import MetricsEndpoints
 from appliance.system.endpoints_storage import StorageEndpoints
 from appliance.system.endpoints_system import SystemEndpoints
 from appliance.system.endpoints_users import UserEndpoints
 from appliance.system.envelope import SystemEnvelope, translate
+from appliance.system.exposition.authenticator import ScrapeAuthenticator
+from appliance.system.exposition.counted import Counted
 from appliance.system.live.door import Door
 from appliance.system.live.endpoints import LiveEndpoints
 from appliance.system.live.events import MetricsSource, Source
@@ -68,6 +74,8 @@ class Foundations:
     database: Database
     background: Background
     access_log: AccessLog
+    limits: ConnectionLimits
+    lag: ReactorLag
 
 
 class System:
@@ -97,7 +105,8 @@ class System:
         self._statuses = JobStatuses(jobs, settings.state / "jobs", threads)
         self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
         self._cpu = CpuMeter(reactor)
-        self._sampler = Sampler(reactor, threads, foundations.background, Figures())
+        figures, file_systems = Figures(), FileSystems(reactor, threads)
+        self._sampler = Sampler(reactor, foundations.background, figures, file_systems)
         self._history = History(history_entry) if settings.system.metrics_history else None
         self._stop_history: Callable[[], None] | None = None
         self._door = Door(
@@ -123,11 +132,20 @@ class System:
             ),
             translate=translate,
         )
+        counted = Counted(
+            foundations.access_log.counts, foundations.limits, lambda: self._door.open, jobs, foundations.lag
+        )
+        metrics = Router("", bind(MetricsEndpoints(reactor, figures, file_systems, counted)))
         health = Router("", bind(HealthEndpoints(foundations.reactor)))
         self.surfaces = [
             api,
             replace(api, prefix="/ws", router=Router("/ws", self._live_endpoints(reactor))),
-            replace(api, prefix="/metrics", router=Router("/metrics", [])),
+            replace(
+                api,
+                prefix="/metrics",
+                router=metrics,
+                authenticator=ScrapeAuthenticator(self._authenticator, threads, settings.server.metrics_token_file),
+            ),
             # Not limited: whoever watches over several devices asks often, and must not take a busy one for a dead one.
             replace(api, prefix="/health", router=health, gate=None),
         ]

@@ -14,7 +14,6 @@ from appliance.host.metrics.filesystems import FileSystems
 from appliance.host.metrics.model import DiskUse, InterfaceUse, Sample, Traffic
 from appliance.host.storage.tables import Mount, printable
 from appliance.host.storage.usage import NO_SPACE, Space
-from appliance.threads import Threads
 
 FIRST_WINDOW = 0.2
 """Seconds over which the first sample of all is taken; later ones cover the time since the one before."""
@@ -31,11 +30,11 @@ class Sampler:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, threads: Threads, background: Background, figures: Figures) -> None:
+    def __init__(self, reactor: Any, background: Background, figures: Figures, file_systems: FileSystems) -> None:
         self._reactor = reactor
         self._background = background
         self._figures = figures
-        self._file_systems = FileSystems(reactor, threads)
+        self._file_systems = file_systems
         self._listeners: dict[int, list[Listener]] = {}
         self._latest: Sample | None = None
         self._counters: Counters | None = None

@@ -10,6 +10,7 @@ from appliance.background import Background
 from appliance.host.figures import CpuReading, Figures, load_average
 from appliance.host.metrics import sampler as module
 from appliance.host.metrics.counters import Counters, Operations, read_counters
+from appliance.host.metrics.filesystems import FileSystems
 from appliance.host.metrics.model import Sample, Traffic
 from appliance.host.metrics.sampler import FIRST_WINDOW, RETRY, Sampler, disk_use, interface_use
 from appliance.host.storage.tables import Mount
@@ -25,7 +26,8 @@ class SamplerTests(SynchronousTestCase):
         self.clock.advance(NOW)
         self.background = Background()
         self.threads = NoThreads()
-        self.sampler = Sampler(self.clock, self.threads, self.background, Figures())  # type: ignore[arg-type]
+        file_systems = FileSystems(self.clock, self.threads)  # type: ignore[arg-type]  # threads of the test's own
+        self.sampler = Sampler(self.clock, self.background, Figures(), file_systems)
         self.reads = 0
 
         def counted(now: float) -> Counters:
