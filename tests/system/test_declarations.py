@@ -10,9 +10,13 @@ import pytest
 import appliance.system
 from appliance.http.endpoints import Endpoint, bind
 from appliance.identity.caller import administrator, anyone, reader
+from appliance.system.exposition.authenticator import scraper
 
 OWN = {"/auth/login": anyone, "/auth/refresh": reader, "/auth/logout": reader}
 """What everybody may do who may log in, though it changes something."""
+
+READERS = {"GET /health": anyone, "GET /openapi.json": anyone, "GET /metrics": scraper}
+"""What is not for just those who may log in."""
 
 
 def declared() -> Iterator[Endpoint]:
@@ -35,7 +39,7 @@ def test_changes_are_for_administrators_and_audited(name: str) -> None:
     if endpoint.method in ("GET", "HEAD"):
         assert endpoint.audit is None
         assert endpoint.cancellable
-        assert endpoint.who is reader or name in ("GET /health", "GET /openapi.json")
+        assert endpoint.who is READERS.get(name, reader)
     else:
         assert endpoint.audit
         assert endpoint.who is OWN.get(endpoint.path, administrator)
