@@ -7,8 +7,10 @@ from typing import Any
 
 from appliance.background import Background
 from appliance.database.audit import AuditLog
+from appliance.database.errors import DatabaseError
 from appliance.database.thread import Database
 from appliance.database.trail import Trail
+from appliance.host.errors import Unavailable
 from appliance.host.figures import CpuMeter, Figures
 from appliance.host.hardware import HardwareFacts
 from appliance.host.job_status import JobStatuses
@@ -186,8 +188,15 @@ class System:
 
     async def _user_changed(self, name: str, revoke: bool) -> None:
         self._accounts.forget(name)
-        if revoke:
+        if not revoke:
+            return
+        try:
             await self._authenticator.end_all(name)
+        except DatabaseError as error:
+            raise Unavailable(
+                "what was issued to that user so far ends until this server's next start only: the database is not"
+                " available"
+            ) from error
         self._door.check_user(name)
 
     def _live_endpoints(self, reactor: Any) -> list[Endpoint]:

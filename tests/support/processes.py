@@ -12,15 +12,19 @@ from twisted.internet.task import deferLater
 reactor: Any = global_reactor
 
 
+def all_processes() -> list[int]:
+    """The pids of all that run on this machine."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
 def children(parent: int | None = None) -> list[int]:
     """The pids whose parent is `parent` (this process unless given), zombies among them."""
     parent = os.getpid() if parent is None else parent
     found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            fields = _stat(int(name))
-            if fields is not None and int(fields[1]) == parent:
-                found.append(int(name))
+    for pid in all_processes():
+        fields = _stat(pid)
+        if fields is not None and int(fields[1]) == parent:
+            found.append(pid)
     return found
 
 
@@ -48,6 +52,14 @@ async def eventually(condition: Callable[[], Any], what: str) -> Any:
             return value
         await deferLater(reactor, 0.02)
     raise AssertionError(f"waited in vain for {what}")
+
+
+def shown_of(pid: int) -> bytes:
+    """What a process shows of itself to others: its command line and its environment."""
+    try:
+        return b"\0".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+    except OSError:  # it has just ended
+        return b""
 
 
 def number_in(path: Path) -> int:

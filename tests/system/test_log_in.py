@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 
 import pytest
 
 from tests.support.machine import PASSWORD, SystemServer, system_server
 from tests.support.password_helper import descendants, service, without_login_service
+from tests.support.processes import shown_of
 from tests.support.server import Answer
 
+WRONG = "wrong horse 11"
 AT_ONCE = 20
 CHECKED = 4
 QUEUED = 8
@@ -33,13 +34,6 @@ def log_in(server: SystemServer, username: str, password: str, address: str = "1
     return server.curl("--interface", address, "--json", body, path="/api/v1/auth/login")
 
 
-def command_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has just ended
-        return b""
-
-
 def restart(server: SystemServer) -> None:
     server.server.stop()
     server.server.start()
@@ -60,7 +54,7 @@ def test_many_wrong_passwords_at_once(server: SystemServer) -> None:
         inside("rm", "/run/go")
         try:
             guesses = [
-                pool.submit(log_in, server, ("admin", "nosuchuser")[number % 2], "wrong", f"127.0.1.{number + 1}")
+                pool.submit(log_in, server, ("admin", "nosuchuser")[number % 2], WRONG, f"127.0.1.{number + 1}")
                 for number in range(AT_ONCE)
             ]
             ended = as_completed(guesses, timeout=60)
@@ -69,7 +63,9 @@ def test_many_wrong_passwords_at_once(server: SystemServer) -> None:
                 assert (answer.status, answer.json["error"]["code"]) == (429, "RATE_LIMITED")
                 assert answer.headers["retry-after"] == "1"
             # Four are being checked, eight wait; everybody else is served, and nobody else's password is looked at.
-            assert sum(b"/run/wait" in command_of(pid) for pid in descendants(server.server.pid)) == CHECKED
+            processes = [shown_of(pid) for pid in descendants(server.server.pid)]
+            assert sum(b"/run/wait" in each for each in processes) == CHECKED
+            assert not any(WRONG.encode() in each for each in processes)
             assert log_in(server, "reader", PASSWORD, "127.0.2.1").status == 429
             for path in ("/system/summary", "/system/cpu", "/storage/disks", "/users", "/logs", "/auth/tokens"):
                 assert server.data(path, who="reader") is not None
@@ -92,7 +88,7 @@ def test_where_only_su_is_to_be_had(server: SystemServer) -> None:
         assert right.json["data"]["user"]["username"] == "reader"
         assert "/su as user 65534 (PAM has no service" in server.server.log.read_text()
         # su asked by root would accept anything.
-        wrong = list(pool.map(lambda name: log_in(server, name, "wrong"), ("reader", "nosuchuser", "root")))
+        wrong = list(pool.map(lambda name: log_in(server, name, WRONG), ("reader", "nosuchuser", "root")))
         assert [answer.status for answer in wrong] == [401] * 3
         assert {answer.body for answer in wrong} == {wrong[0].body}
     restart(server)

@@ -1,9 +1,11 @@
 """What begins and ends a session or an API token, and what is written down of it, over real HTTPS."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -291,6 +293,39 @@ def test_who_loses_rights_loses_what_was_issued(server: SystemServer, name: str,
     assert not any(alive(server, each) for each in (token, text))
     again = log_in(server, {"username": name, "password": PASSWORD}, "127.0.0.7")
     assert again.status == (401 if change.get("locked") else 200)
+
+
+def test_a_database_that_is_held_by_another_process(server: SystemServer) -> None:
+    """What cannot be stored is told, and ends all the same."""
+    names = ("leaving", "renewing", "deleted", "removed")
+    for name in names:
+        server.machine.add_user(name)
+    granted = {name: server.log_in(name) for name in names}
+    text = new_token(server)["token"]
+    server.machine.run("userdel", "removed")
+    restart(server)  # what it knows of users is up to a minute old
+    tokens = len(server.data("/auth/tokens"))
+    with closing(sqlite3.connect(server.server.state / "appliance.db", isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(8) as pool:
+            tries = [
+                pool.submit(server.api, "POST", "/auth/logout", who="leaving"),
+                pool.submit(server.api, "POST", "/auth/refresh", granted["renewing"], who="renewing"),
+                pool.submit(server.api, "POST", "/auth/tokens", {"name": "unstored"}),
+                pool.submit(server.api, "DELETE", "/users/deleted"),
+            ]
+            gone = pool.submit(alive, server, granted["removed"]["token"])
+            reading = pool.submit(server.api, "GET", "/system/summary")
+            answers = [each.result() for each in tries]
+            assert (gone.result(), reading.result().status) == (False, 200)
+        assert not any(alive(server, granted[name]["token"]) for name in ("leaving", "deleted"))
+        stranger.execute("ROLLBACK")
+    assert [answer.status for answer in answers] == [503] * len(answers)
+    assert answers[-1].json["error"]["message"].startswith("User deleted is deleted, but ")
+    assert server.machine.run("getent", "passwd", "deleted", check=False).stdout == ""
+    assert len(server.data("/auth/tokens")) == tokens
+    assert alive(server, text)
+    assert "Traceback" not in server.server.log.read_text()
 
 
 def test_what_is_audited(server: SystemServer) -> None:

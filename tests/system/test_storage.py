@@ -1,6 +1,8 @@
 """Disks that are formatted, mounted and refused over real HTTPS, seen with the system's own tools."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,12 +14,10 @@ import pytest
 from tests.support.audit import audited
 from tests.support.loops import loop, partition, run, signature, swapped_to
 from tests.support.machine import SystemServer, system_server
+from tests.support.processes import all_processes, shown_of
 from tests.support.server import Answer
 
-WAITING_MKFS = """#!/bin/sh
-while [ ! -e /run/go ]; do sleep 0.05; done
-exec {} "$@"
-"""
+WAITING = "while [ ! -e /run/go ]; do sleep 0.05; done"
 ROOT_DISK = "/dev/" + os.path.basename(os.path.realpath(f"/sys/dev/block/{os.major(os.stat('/').st_dev)}:0"))
 
 
@@ -43,6 +43,24 @@ def mount(server: SystemServer, device: str, mount_point: str = "/mnt/data", **m
 
 def unmount(server: SystemServer, mount_point: str = "/mnt/data", **more: object) -> Answer:
     return server.api("POST", "/storage/unmount", {"mount_point": mount_point, **more})
+
+
+@contextlib.contextmanager
+def wrapped(server: SystemServer, folder: Path, program: str, first: str) -> Iterator[None]:
+    """Have the server meet the real program behind a line of shell; `WAITING` lets it wait for `touch /run/go`."""
+    run_inside = server.machine.run
+    place = run_inside("sh", "-c", f"readlink -f $(command -v {program})").stdout.strip()
+    real, wrapper = folder / program, folder / "wrapper"
+    run("cp", place, str(real))
+    wrapper.write_text(f'#!/bin/sh\n{first}\nexec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    run_inside("mount", "--bind", str(wrapper), place)
+    try:
+        yield
+    finally:
+        run_inside("touch", "/run/go")
+        run_inside("umount", place)
+        run_inside("rm", "/run/go")
 
 
 def shown(server: SystemServer, device: str) -> Any:
@@ -203,38 +221,108 @@ def test_a_label_is_no_option(server: SystemServer, disk: str) -> None:
     assert signature(disk, "LABEL") == "-O ^64bit"
 
 
+def ended(server: SystemServer, where: str) -> Any:
+    """The job once it runs no more."""
+    deadline = time.monotonic() + 60
+    while (job := server.data(where)["job"])["status"] == "running":
+        assert time.monotonic() < deadline, job
+        time.sleep(0.05)
+    return job
+
+
+def begin(server: SystemServer, device: str) -> str:
+    """Begin a format without waiting; the path of its job."""
+    answer = format_as(server, device, "xfs", "Prefer: respond-async")
+    assert answer.status == 202, answer
+    assert answer.headers["preference-applied"] == "respond-async"
+    where = answer.headers["location"].removeprefix("/api/v1")
+    assert where == f"/jobs/{answer.json['data']['job']['id']}"
+    return where
+
+
 def test_a_format_that_nobody_waits_for_outlives_the_server(server: SystemServer, disk: str, tmp_path: Path) -> None:
-    """The real mkfs.xfs, behind a wrapper that lets it wait."""
-    real, wrapper = tmp_path / "mkfs.xfs", tmp_path / "wrapper"
-    inside = server.machine.run
-    place = inside("sh", "-c", "readlink -f $(command -v mkfs.xfs)").stdout.strip()
-    run("cp", place, str(real))
-    wrapper.write_text(WAITING_MKFS.format(real))
-    wrapper.chmod(0o755)
-    inside("mount", "--bind", str(wrapper), place)
-    try:
-        answer = format_as(server, disk, "xfs", "Prefer: respond-async")
-        assert answer.status == 202, answer
-        assert answer.headers["preference-applied"] == "respond-async"
-        where = answer.headers["location"].removeprefix("/api/v1")
-        assert where == f"/jobs/{answer.json['data']['job']['id']}"
+    with wrapped(server, tmp_path, "mkfs.xfs", WAITING):
+        where = begin(server, disk)
         job = server.data(where)["job"]
         assert (job["status"], job["object"], job["kind"]) == ("running", disk, "format")
-        assert "running" in refused(format_as(server, ROOT_DISK), 409)
         server.server.kill()
         server.server.start()
         assert server.data(where, who="reader")["job"]["status"] == "running"
         assert "running" in refused(format_as(server, disk), 409)
-        inside("touch", "/run/go")
-        deadline = time.monotonic() + 60
-        while (job := server.data(where)["job"])["status"] == "running":
-            assert time.monotonic() < deadline, job
-            time.sleep(0.05)
+        server.machine.run("touch", "/run/go")
+        job = ended(server, where)
         assert (job["status"], job["percentage"], job["message"]) == ("success", 100, f"Formatted {disk} as xfs")
         assert signature(disk) == "xfs"
+
+
+def test_a_format_that_is_interrupted(server: SystemServer, disk: str, tmp_path: Path) -> None:
+    """Its program and its supervisor are killed, with the server away and without."""
+    for away in (False, True):
+        with wrapped(server, tmp_path, "mkfs.xfs", WAITING):
+            where = begin(server, disk)
+            folder = server.server.state / "jobs" / where.removeprefix("/jobs/").replace("-", "/")
+            if away:
+                server.server.kill()
+            for mark in (f"supervisor.py\0{folder}", f"--\0{disk}"):
+                pids = [pid for pid in all_processes() if mark.encode() in shown_of(pid)]
+                assert pids
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+            if away:
+                server.server.start()
+            job = ended(server, where)
+        assert (job["status"], job["percentage"]) == ("interrupted", None)
+        assert "uncertain" in job["message"]
+        assert format_as(server, disk, "ext4").status == 200
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("echo 'mkfs.xfs: cannot open the device: Input/output error' >&2; exit 1", 503),
+        ("echo 'mkfs.xfs: the device is busy' >&2; exit 1", 409),
+        ("kill -9 $$", 503),
+    ],
+)
+def test_a_format_that_fails(server: SystemServer, disk: str, tmp_path: Path, line: str, status: int) -> None:
+    with wrapped(server, tmp_path, "mkfs.xfs", line):
+        message = refused(format_as(server, disk, "xfs"), status)
+    assert message.startswith(f"{disk} could not be formatted as xfs: ")
+    assert "mkfs.xfs: " in message or "signal 9" in message
+    assert audited(server.server.state, "storage.format")[-1][3] == f"refused: {message}"
+    assert format_as(server, disk, "xfs").status == 200
+
+
+def test_a_program_that_is_not_installed(server: SystemServer, disk: str) -> None:
+    place = server.machine.run("sh", "-c", "readlink -f $(command -v mkfs.btrfs)").stdout.strip()
+    server.machine.run("mount", "--bind", "/dev/null", place)
+    try:
+        assert "not installed" in refused(format_as(server, disk, "btrfs"), 503)
     finally:
-        inside("touch", "/run/go")
-        inside("umount", place)
+        server.machine.run("umount", place)
+    assert signature(disk) == ""
+
+
+def test_a_disk_with_partitions_that_nothing_uses(server: SystemServer, disk: str) -> None:
+    partition(disk, 20, 20)
+    assert format_as(server, disk, "ext4").status == 200
+    assert signature(disk) == "ext4"
+    assert signature(disk, "PTTYPE") == ""
+    assert shown(server, disk)["partitions"] == []
+
+
+def test_a_disk_that_cannot_be_written(server: SystemServer, tmp_path: Path) -> None:
+    with loop(tmp_path, 64) as disk:
+        run("mkfs.ext4", "-q", disk)
+        run("blockdev", "--setro", disk)
+        try:
+            assert "read-only" in refused(format_as(server, disk), 409)
+            answer = mount(server, disk)
+            assert answer.status == 200, answer
+            assert answer.json["data"]["message"] == f"Mounted {disk} at /mnt/data, read-only"
+            assert unmount(server).status == 200
+        finally:
+            run("blockdev", "--setrw", disk)
 
 
 @pytest.mark.parametrize("id", ["format-99999999", "format-1", "nothing", "update-00000001", "..%2F..%2Fetc%2Fpasswd"])

@@ -3,12 +3,15 @@
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.audit import audited
 from tests.support.machine import PASSWORD, SystemServer, system_server
+from tests.support.password_helper import descendants
+from tests.support.processes import shown_of, wait_for
 from tests.support.server import Answer
 
 OTHER = "another horse 9"
@@ -347,6 +350,34 @@ def test_a_password_that_this_system_refuses(server: SystemServer) -> None:
         assert files(server) == before
     finally:
         run("tee", "/etc/pam.d/chpasswd", stdin=kept)
+
+
+def test_passwords_are_in_no_command_line_and_no_environment(server: SystemServer, tmp_path: Path) -> None:
+    """The real chpasswd, behind a wrapper that lets it wait."""
+    run, secret = server.machine.run, "Never seen 12345"
+    real, wrapper = tmp_path / "chpasswd", tmp_path / "wrapper"
+    place = run("sh", "-c", "command -v chpasswd").stdout.strip()
+    run("cp", place, str(real))
+    wrapper.write_text(f'#!/bin/sh\nwhile [ ! -e /run/go ]; do sleep 0.05; done\nexec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    run("mount", "--bind", str(wrapper), place)
+
+    def shown() -> list[bytes]:
+        return [shown_of(pid) for pid in descendants(server.server.pid)]
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            creating = pool.submit(create, server, "unseen", secret)
+            try:
+                found = wait_for(lambda: [each for each in shown() if place.encode() in each], "chpasswd")
+                assert found
+                assert not any(secret.encode() in each for each in shown())
+            finally:
+                run("touch", "/run/go")
+            assert creating.result().status == 200
+    finally:
+        run("umount", place)
+    server.log_in("unseen", secret)
 
 
 def test_account_files_that_somebody_else_holds(server: SystemServer) -> None:

@@ -32,7 +32,10 @@ class Changed(Protocol):
     """Is told of a change when it has been made."""
 
     def __call__(self, name: str, revoke: bool) -> Awaitable[None]:
-        """Forget what is known of user `name`; with `revoke` end the sessions and tokens issued so far."""
+        """Forget what is known of user `name`; with `revoke` end the sessions and tokens issued so far.
+
+        Raises `Unavailable` where that will not last.
+        """
 
 
 class NewUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +61,8 @@ class Users:
     """
     Changes local users. `changed` is told of each change, `admin_groups` are those whose members are administrators.
 
-    Raises `Invalid`, `Unknown`, `Conflict`, `Unavailable` or `ProcessError`, and then nothing has changed.
+    Raises `Invalid`, `Unknown`, `Conflict`, `Unavailable` or `ProcessError`, and then nothing has changed, unless the
+    text says that it has: where `changed` could not do its part.
     """
 
     _log = Logger()
@@ -101,14 +105,14 @@ class Users:
             try:
                 await self._tools.add(new.username, home=home, groups=groups, shell=new.shell)
                 await self._tools.set_password(new.username, new.password)
+                made = (await self._accounts()).find(new.username)
+                # A user of this name may have been here before, and what was issued to that one must not open this one.
+                await self._tell(new.username, revoke=True)
             except Conflict:
                 raise  # somebody else was quicker; what is there now is not ours to remove
             except Exception:
                 await self._take_back(new.username, with_home=not existed)
                 raise
-            made = (await self._accounts()).find(new.username)
-            # A user of this name may have been here before, and what was issued to that one must not open this one.
-            await self._tell(new.username, revoke=True)
         return user_of(made), existed
 
     async def change(self, name: str, change: UserChange, *, caller: str, system: bool = False) -> User:
@@ -134,7 +138,7 @@ class Users:
                 await self._restore(before)
                 raise
             after = (await self._accounts()).find(name)
-            await self._tell(name, revoke=bool(harms) or change.password is not None)
+            await self._tell(name, revoke=bool(harms) or change.password is not None, done="changed")
         return user_of(after)
 
     async def delete(self, name: str, *, caller: str, system: bool = False, with_home: bool = False) -> bool:
@@ -144,7 +148,7 @@ class Users:
             account = await self._find(name, accounts)
             rules.protect(account, Harm.DELETED, accounts, self._admin_groups, caller=caller, system=system)
             complete = await self._tools.remove(name, with_home=with_home)
-            await self._tell(name, revoke=True)
+            await self._tell(name, revoke=True, done="deleted")
         return complete
 
     async def reset_password(self, name: str, password: Secret) -> None:
@@ -207,9 +211,13 @@ class Users:
         except (HostError, ProcessError) as error:
             self._log.error("User {name}, made by half, is not removed: {error}", name=name, error=error)
 
-    async def _tell(self, name: str, *, revoke: bool) -> None:
+    async def _tell(self, name: str, *, revoke: bool, done: str = "") -> None:
+        """Tell of a change that is `done`, or that will be taken back where nobody can be told."""
         self._listing.forget()
-        await self._changed(name, revoke)
+        try:
+            await self._changed(name, revoke)
+        except Unavailable as error:
+            raise Unavailable(f"User {name} is {done}, but {error}" if done else str(error)) from error
 
 
 def _wanted(before: Account, change: UserChange, accounts: Accounts) -> Account:

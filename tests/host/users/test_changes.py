@@ -69,6 +69,7 @@ class ChangesTestCase(TestCase):
         self.clock = Clock()
         self.tools = Tools(self.etc)
         self.told: list[tuple[str, bool]] = []
+        self.deaf = False
         threads = Threads(reactor)
         self.listing = UserListing(self.clock, self.tools, threads, self.etc)  # type: ignore[arg-type]
         self.users = Users(
@@ -82,6 +83,8 @@ class ChangesTestCase(TestCase):
         )
 
     async def changed(self, name: str, revoke: bool) -> None:
+        if self.deaf:
+            raise Unavailable("nobody listens")
         self.told.append((name, revoke))
 
     def add(self, file: str, line: str) -> None:
@@ -133,6 +136,12 @@ class CreateTests(ChangesTestCase):
         new = NewUser(username="new", password=Secret("secret"), home=str(home))
         await self.refused(Unavailable, self.users.create(new))
         self.assertEqual(self.tools.of("userdel"), [["userdel", "--", "new"]])
+
+    async def test_a_user_of_whom_nobody_can_be_told_is_taken_back(self) -> None:
+        self.tools.answers["useradd"] = self.made
+        self.deaf = True
+        self.assertEqual(await self.refused(Unavailable, self.create()), "nobody listens")
+        self.assertEqual(self.tools.of("userdel"), [["userdel", "-r", "--", "new"]])
 
     async def test_somebody_else_was_quicker(self) -> None:
         def quicker() -> Finished:
@@ -250,6 +259,15 @@ class DeleteTests(ChangesTestCase):
         self.tools.answers["userdel"] = lambda: ended(12)
         self.assertFalse(await self.users.delete("ann", caller="admin", with_home=True))
         self.assertEqual(self.told, [("ann", True)] * 2)
+
+    async def test_nobody_can_be_told(self) -> None:
+        self.deaf = True
+        for work, done in (
+            (self.users.delete("ann", caller="admin"), "deleted"),
+            (self.users.reset_password("ann", Secret("x")), "changed"),
+        ):
+            self.assertEqual(await self.refused(Unavailable, work), f"User ann is {done}, but nobody listens")
+        self.assertEqual(self.tools.of("usermod"), [])
 
 
 class TurnTests(ChangesTestCase):
