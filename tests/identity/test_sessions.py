@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 
 from appliance.database.errors import DatabaseClosed
 from appliance.database.thread import Database
+from appliance.identity import revocations as revocations_module
 from appliance.identity.revocations import Revocations
 from appliance.identity.sessions import LIFETIME, REFRESH_LIFETIME, Granted, Sessions
 from appliance.identity.signed_tokens import BadToken, Claims, load_key
@@ -243,13 +244,14 @@ class SessionsTests(DatabaseTestCase):
 
     async def test_what_has_expired_is_forgotten_in_memory_as_well(self) -> None:
         await self.made()
+        self.patch(revocations_module, "_SWEEP_LEAST", 50)
         revocations = Revocations(self.database, self.clock)
-        for number in range(2500):
+        for number in range(120):
             await revocations.revoke_session(str(number), NOW + 10)
-            if number == 900:
+            if number == 45:
                 self.clock.advance(11)
                 await revocations.revoke_session("kept", NOW + 10_000)
-        assert len(revocations) <= 1000
+        assert len(revocations) <= 50
         assert revocations.revoked(Claims("ann", "1", "kept", 0, 0, 0))
 
 

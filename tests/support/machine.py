@@ -10,12 +10,13 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.support.server import Answer, Server
+from tests.support.wire import take_response
 
 PASSWORD = "correct horse 7"  # of the users that `system_server` makes
 _SETUP = """
@@ -137,6 +138,30 @@ class SystemServer:
             arguments += ["-H", "Content-Type: application/json", "--data-binary", "@-"]
             stdin = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.curl(*arguments, path=base + path, stdin=stdin)
+
+    def many(self, requests: Iterable[tuple[str, str, Sequence[str]]]) -> list[Answer]:
+        """Send requests one after the other: method, path from the root, headers. By one curl, which is much faster."""
+        trust = json.dumps(str(self.server.certificate))
+        sections = [
+            "\n".join(
+                [
+                    f"include\ncacert = {trust}\nrequest = {method}\nurl = {json.dumps(self.server.base + path)}",
+                    *(f"header = {json.dumps(header)}" for header in headers),
+                ]
+            )
+            for method, path, headers in requests
+        ]
+        argv = [*self.machine.prefix, "curl", "-sS", "--config", "-"]
+        finished = subprocess.run(
+            argv, input="\nnext\n".join(sections).encode(), capture_output=True, timeout=300, check=False
+        )
+        assert finished.returncode == 0, (finished.returncode, finished.stderr)
+        answers, rest = [], finished.stdout
+        while rest:
+            response, rest = take_response(rest)
+            answers.append(Answer(response.status, response.headers, response.body))
+        assert len(answers) == len(sections)
+        return answers
 
     def log_in(self, username: str, password: str = PASSWORD) -> Any:
         """Log in, keep the token for `who=username`, and return what the server said."""

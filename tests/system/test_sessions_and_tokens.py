@@ -374,8 +374,10 @@ def test_log_in_is_off_where_any_password_is_accepted(tmp_path_factory: pytest.T
     with system_server(tmp_path_factory.mktemp("permissive")) as server:
         with service(server.machine, "auth required pam_permit.so\naccount required pam_permit.so\n"):
             restart(server)
-            for password in (PASSWORD, WRONG):
-                answer = log_in(server, {"username": "admin", "password": password})
+            bodies = [{"username": "admin", "password": password} for password in (PASSWORD, WRONG)]
+            with ThreadPoolExecutor(2) as pool:
+                answers = list(pool.map(lambda body: log_in(server, body), bodies))
+            for answer in answers:
                 assert (answer.status, answer.json["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
                 assert "/etc/pam.d/appliance" in answer.json["error"]["message"]
             assert alive(server, server.tokens["admin"])
