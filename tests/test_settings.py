@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from appliance import data, settings
 from appliance.address import Address, Network
 from appliance.admin.optional import features
-from appliance.settings import Settings, SettingsError
+from appliance.settings import Settings, SettingsError, System
 from appliance.settings_errors import keys
 
 Write = Callable[[str], Path]
@@ -383,3 +383,9 @@ def test_a_broken_json_file_is_told_by_name(
     with pytest.raises(SettingsError) as caught:
         features(configured())
     assert (caught.value.file, caught.value.key) == (str(tmp_path / name), key)
+
+
+def test_the_limits_of_the_system_surface_are_those_of_its_reference() -> None:
+    limits = System()
+    assert (limits.rate_limit_per_minute, limits.websocket_limit, limits.upload_limit_mb) == (100, 10, 100)
+    assert not limits.is_rate_limit_exempt("127.0.0.1")

@@ -178,15 +178,17 @@ class SystemServer:
 
 
 @contextlib.contextmanager
-def system_server(folder: Path, config: str = "", *, limit: int = 0) -> Iterator[SystemServer]:
-    """The real server in a machine of its own. `config` is TOML beside `[system] rate_limit_per_minute = LIMIT`.
+def system_server(folder: Path, config: str = "", *, limit: int | None = 0) -> Iterator[SystemServer]:
+    """The real server in a machine of its own. `config` is TOML beside `[system] rate_limit_per_minute = LIMIT`, which
+    stays as it comes where `limit` is None.
 
     Keys of `[system]` come first in `config`, before any other table.
     """
     with machine(folder) as inside:
         inside.add_user("admin", PASSWORD, "sudo")
         inside.add_user("reader")
-        settings = f"[system]\nrate_limit_per_minute = {limit}\n{config}"
+        rate = "" if limit is None else f"rate_limit_per_minute = {limit}\n"
+        settings = f"[system]\n{rate}{config}"
         server = Server(folder / "server", settings, prefix=inside.prefix)
         try:
             server.start()
