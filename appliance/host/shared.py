@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from appliance.process.eventual import Eventual
 
@@ -31,4 +32,28 @@ class Shared(Generic[T]):
 
     def _ended(self, result: Any) -> Any:
         self._running = None
+        return result
+
+
+class Recent(Generic[T]):
+    """What a coroutine function found out at most `seconds` ago, once for all who ask; a failure is not kept."""
+
+    def __init__(self, clock: IReactorTime, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> None:
+        self._clock = clock
+        self._work = work
+        self._seconds = seconds
+        self._shared = Shared(self._find_out)
+        self._found: tuple[float, T] | None = None
+
+    async def get(self) -> T:
+        """The result. Raises what the function raises."""
+        # Also not what was found in the future, which a clock that was set back leaves.
+        if self._found is not None and 0 <= self._clock.seconds() - self._found[0] < self._seconds:
+            return self._found[1]
+        return await self._shared.result()
+
+    async def _find_out(self) -> T:
+        began = self._clock.seconds()
+        result = await self._work()
+        self._found = began, result
         return result

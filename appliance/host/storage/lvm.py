@@ -2,12 +2,18 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
 
 from appliance.host.errors import Unavailable
+from appliance.host.shared import Recent
 from appliance.process.command import ENVIRONMENT
 from appliance.process.run import ProcessRunner
+
+RECENT_SECONDS = 2.0
+"""How old a report may be."""
 
 _SECONDS = 30.0
 _OUTPUT_LIMIT = 8 << 20
@@ -73,23 +79,28 @@ class _Report(msgspec.Struct):
 
 
 class Lvm:
-    """Asks the tools of LVM; a machine without them has no volumes."""
+    """Asks the tools of LVM, each once in two seconds at the most; a machine without them has no volumes."""
 
-    def __init__(self, runner: ProcessRunner, environment: Mapping[str, str] = ENVIRONMENT) -> None:
+    def __init__(
+        self, clock: IReactorTime, runner: ProcessRunner, environment: Mapping[str, str] = ENVIRONMENT
+    ) -> None:
         self._runner = runner
         self._environment = environment
+        self._groups = Recent(clock, partial(self._report, "vgs", "vg", _GROUP_COLUMNS), RECENT_SECONDS)
+        self._logical = Recent(clock, partial(self._report, "lvs", "lv", _LOGICAL_COLUMNS), RECENT_SECONDS)
+        self._physical = Recent(clock, partial(self._report, "pvs", "pv", _PHYSICAL_COLUMNS), RECENT_SECONDS)
 
     async def volume_groups(self) -> list[VolumeGroup]:
         """All volume groups. Raises `Unavailable`."""
-        return [volume_group(row) for row in await self._report("vgs", "vg", _GROUP_COLUMNS)]
+        return [volume_group(row) for row in await self._groups.get()]
 
     async def logical_volumes(self) -> list[LogicalVolume]:
         """All logical volumes. Raises `Unavailable`."""
-        return [logical_volume(row) for row in await self._report("lvs", "lv", _LOGICAL_COLUMNS)]
+        return [logical_volume(row) for row in await self._logical.get()]
 
     async def physical_volumes(self) -> list[PhysicalVolume]:
         """All physical volumes. Raises `Unavailable`."""
-        return [physical_volume(row) for row in await self._report("pvs", "pv", _PHYSICAL_COLUMNS)]
+        return [physical_volume(row) for row in await self._physical.get()]
 
     async def _report(self, program: str, key: str, columns: str) -> Sequence[Row]:
         if shutil.which(program, path=self._environment["PATH"]) is None:

@@ -39,7 +39,7 @@ class Storage:
         self.disks = Disks(reactor, threads, devices)
         self.mounts = Mounts(threads, runner, devices, lock, self.disks.forget)
         self.formats = Formats(reactor, threads, runner, jobs, statuses, background, lock, self.disks.forget)
-        self.lvm = Lvm(runner)
+        self.lvm = Lvm(reactor, runner)
 
     async def start(self) -> None:
         """Begin to watch. Raises OSError where the kernel's tables cannot be read."""

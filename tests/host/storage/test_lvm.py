@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from appliance.host.errors import Unavailable
-from appliance.host.storage.lvm import Lvm, logical_volume, parse_report, physical_volume, volume_group
+from appliance.host.storage.lvm import RECENT_SECONDS, Lvm, logical_volume, parse_report, physical_volume, volume_group
 from appliance.process.run import ProcessRunner
 
 reactor: Any = global_reactor
@@ -108,7 +109,8 @@ class LvmTests(TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
-        self.lvm = Lvm(ProcessRunner(reactor), {"PATH": f"{self.folder}:/usr/bin:/bin", "LANG": "C.UTF-8"})
+        self.clock = Clock()
+        self.lvm = Lvm(self.clock, ProcessRunner(reactor), {"PATH": f"{self.folder}:/usr/bin:/bin", "LANG": "C.UTF-8"})
 
     def tool(self, name: str, script: str) -> None:
         path = self.folder / name
@@ -131,3 +133,18 @@ class LvmTests(TestCase):
         self.tool("lvs", "exit 5")
         error = await self.assertFailure(Deferred.fromCoroutine(self.lvm.logical_volumes()), Unavailable)
         self.assertEqual(str(error), "lvs: exit code 5")
+
+    async def test_many_who_ask_cost_one_process(self) -> None:
+        (self.folder / "report").write_bytes(GROUPS)
+        self.tool("vgs", f"echo run >> {self.folder}/runs; cat {self.folder}/report")
+
+        def runs() -> int:
+            return (self.folder / "runs").read_text().count("run")
+
+        asking = [Deferred.fromCoroutine(self.lvm.volume_groups()) for _ in range(20)]
+        self.assertEqual([len(found) for found in await gatherResults(asking)], [1] * 20)
+        await self.lvm.volume_groups()
+        self.assertEqual(runs(), 1)
+        self.clock.advance(RECENT_SECONDS)
+        await self.lvm.volume_groups()
+        self.assertEqual(runs(), 2)
