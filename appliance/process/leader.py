@@ -5,6 +5,7 @@ it to nobody else. So whoever learns that a leader has ended tells this object f
 group where that is wanted, and only then has it reaped.
 """
 
+import contextlib
 import os
 import signal
 from abc import ABC, abstractmethod
@@ -61,7 +62,8 @@ class SessionLeader(ABC):
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:  # a fork of ours that has not come to setsid(2) yet: alone, so that this is enough
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
         except PermissionError:
             self._log.warn("Process group {pid} runs as another user and cannot be signalled", pid=self.pid)
 

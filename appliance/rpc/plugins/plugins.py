@@ -1,8 +1,10 @@
 """The executable plugins of this machine: what they offer, and calling them."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -22,11 +24,16 @@ from appliance.rpc.plugins.invocation import Invocation, Ran
 from appliance.rpc.plugins.listing import BadListing, Methods, methods_in
 from appliance.rpc.plugins.outcome import Outcome
 from appliance.rpc.plugins.turns import Crowded, Turns
+from appliance.rpc.plugins.warm import Cold
 from appliance.rpc.plugins.watch import Watch
+from appliance.rpc.plugins.zygotes import Zygotes
 from appliance.threads import Threads
 
 LISTING_LIMIT = 1 << 20
 """Bytes that a plugin may print as its list of methods."""
+
+ZYGOTE_PATIENCE = 2.0
+"""Seconds that asking for a list waits for a warm interpreter: there are many to ask when the server starts."""
 
 _OURSELVES = "\0"
 """The caller that asks for lists of methods; no name of a caller has a NUL."""
@@ -37,7 +44,8 @@ class PluginOptions:
     """
     Where plugins are, and their limits.
 
-    `parallel` runs at once, the others wait; `output_limit` in bytes, `list_timeout` in seconds. `redactor` knows the
+    `parallel` runs at once, the others wait; `output_limit` in bytes, `list_timeout` in seconds. With `zygote`, plugins
+    in Python but those named in `zygote_exempt` are forked from an interpreter that is kept warm. `redactor` knows the
     names of fields that hold secrets, for what goes to the log.
     """
 
@@ -45,6 +53,8 @@ class PluginOptions:
     parallel: int = 16
     output_limit: int = 64 << 20
     list_timeout: float = 10.0
+    zygote: bool = True
+    zygote_exempt: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
     redactor: Redactor = field(default_factory=Redactor)
 
@@ -66,6 +76,7 @@ class Plugins:
         self._watch = Watch(reactor, options.directories, self._look_again)
         self._turns = Turns(options.parallel)
         self._drains = Drains(reactor)
+        self._zygotes = Zygotes(reactor, options.environment)
         self._tasks = Tasks()
         self._invocations: set[Invocation] = set()
         self._nowhere = -1
@@ -85,13 +96,15 @@ class Plugins:
         await self._tasks.finished()
         await self._catalog.finished()
         await self._tasks.finished()  # what the last ones had to say
+        await self._zygotes.stop()
         self._drains.close()
         if self._nowhere >= 0:
             os.close(self._nowhere)
             self._nowhere = -1
 
     async def reload(self) -> None:
-        """Ask all plugins for their methods again, whether they have changed or not."""
+        """Begin afresh: ask all plugins for their methods, whether they have changed or not."""
+        self._zygotes.renew()
         self._watch.start()
         await self._catalog.scan(again=True)
 
@@ -189,12 +202,8 @@ class Plugins:
     ) -> Outcome:
         """Run it to its end, whoever still waits for that."""
 
-        async def launch(descriptors: Mapping[int, int]) -> SessionLeader:
-            argv = [found.path, *arguments]
-            return spawn(self._reactor, argv, env=self._options.environment, descriptors=descriptors)
-
         try:
-            ran = await invocation.run(launch)
+            ran = await invocation.run(partial(self._launch, found, arguments))
         finally:
             self._invocations.discard(invocation)
             self._turns.give_back(caller)
@@ -204,6 +213,16 @@ class Plugins:
         if ran.complaint:
             self._tasks.background(self._tell(what, ran, payload), f"logging what plugin {found.name} complains of")
         return ran.outcome
+
+    async def _launch(self, found: Found, arguments: tuple[str, ...], descriptors: Mapping[int, int]) -> SessionLeader:
+        """Start it, forked from a warm interpreter where that can be. Raises `ProcessError`."""
+        argv = [found.path, *arguments]
+        if found.python is not None and self._options.zygote and found.name not in self._options.zygote_exempt:
+            zygote = await self._zygotes.find(found.python, patience=0 if "call" in arguments else ZYGOTE_PATIENCE)
+            if zygote is not None:
+                with contextlib.suppress(Cold):
+                    return await zygote.launch(argv, descriptors)
+        return spawn(self._reactor, argv, env=self._options.environment, descriptors=descriptors)
 
     async def _tell(self, what: str, ran: Ran, payload: bytes) -> None:
         text = await self._threads.run(without_secrets, ran.complaint, payload, self._options.redactor, cut=ran.cut)

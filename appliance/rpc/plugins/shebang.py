@@ -8,8 +8,9 @@ HEAD = 256
 
 _PROGRAM = re.compile(r"python(3(\.\d+)?)?")
 
-# Only what changes nothing about how a script is found and run. `-i`, `-c`, `-m`, `-x` do, `-v` prints.
-_FLAG = re.compile(r"-[bBEIOPqRsSu]+|-X(utf8|dev)(=[01])?|-W[\w.:]+")
+# Only what changes nothing about how a script is found and run: `-i`, `-c`, `-m`, `-x` do, `-v` prints, and with
+# `-Xdev` some versions of Python do not survive a fork.
+_FLAG = re.compile(r"-[bBEIOPqRsSu]+|-Xutf8(=[01])?|-W[\w.:]+")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
 
 

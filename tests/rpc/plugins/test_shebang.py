@@ -31,6 +31,7 @@ def test_python(line: str, command: tuple[str, ...]) -> None:
         *("#!/usr/bin/python2", "#!/usr/bin/python2.7", "#!/usr/bin/python3-config", "#!/usr/bin/pypy3"),
         *("#!/usr/bin/python3 -i", "#!/usr/bin/python3 -x", "#!/usr/bin/python3 -c", "#!/usr/bin/python3 -v"),
         *("#!/usr/bin/python3 other.py", "#!/usr/bin/python3 -I -s", "#!/usr/bin/python3 -Ximporttime"),
+        "#!/usr/bin/python3 -Xdev",
         *("#!/usr/bin/env", "#!/usr/bin/env sh", "#!/usr/bin/env python3 -I", "#!/usr/bin/env -i python3"),
         *("#!/usr/bin/env -S python3 -i", "#!/usr/bin/env -S -i python3", "#!/usr/bin/env -S 'python3'"),
         "#!/" + "x" * 300 + "/python3",
