@@ -73,9 +73,9 @@ class Zygote:
             raise
         finally:
             theirs.close()
-        _ = self._leader.ended.wait().addBoth(self._has_ended)
         self._timer = reactor.callLater(START_LIMIT, self._hangs, "it did not start in time")
         reactor.addReader(self)
+        _ = self._leader.ended.wait().addBoth(self._has_ended)  # last, for it may have ended already
 
     @property
     def pid(self) -> int:

@@ -173,10 +173,15 @@ class TimeTests(PluginsTestCase):
         self.assertTrue((self.folder / "tidy").exists())
 
     async def test_the_time_counts_from_the_start_of_the_process(self) -> None:
-        self.add("one", shell("sleep 0.4; echo 1"))
+        self.add("slow", shell(f"echo $$ > {self.folder}/pid; until [ -e {self.folder}/go ]; do sleep 0.05; done"))
+        self.add("quick", shell("echo 1"))
         await self.start(parallel=1)
-        outcomes = await gatherResults([self.begin("one", timeout=5) for _ in range(14)])
-        self.assertEqual([outcome.output for outcome in outcomes], [b"1\n"] * 14)
+        slow = self.begin("slow")
+        await eventually(lambda: number_in(self.folder / "pid"), "the start")
+        quick = self.begin("quick", timeout=2)
+        await deferLater(reactor, 2.2)
+        (self.folder / "go").touch()
+        self.assertEqual([(await slow).kind, (await quick).output], ["exited", b"1\n"])
 
 
 class CancellingTests(PluginsTestCase):
