@@ -185,7 +185,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
             for name in (each.split(".")[0] for each in names):
                 if name in sys.stdlib_module_names or name == "appliance":
                     continue
-                if path.parent.name == "tools" and path.with_name(f"{name}.py").exists():
+                if path.parent.name in ("tools", "zygote") and path.with_name(f"{name}.py").exists():
                     continue  # programs that run outside the package, and share modules among themselves
                 found = {canonicalize_name(owner) for owner in owners.get(name, [])} - {"appliance"}
                 assert found & allowed, f"{path}: {name} comes from {found or 'nowhere'}"
