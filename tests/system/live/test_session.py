@@ -1,5 +1,7 @@
 """Who may speak on a WebSocket and for how long, over real sockets with Autobahn's client."""
 
+import gc
+import weakref
 from typing import Any
 
 import msgspec
@@ -7,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from appliance.host.errors import Conflict
 from appliance.identity.nss import Account
+from appliance.system.live.door import CHECK_ROUNDS
 from appliance.system.live.messages import Incoming
 from tests.support.listening import reactor
 from tests.support.live import LIMIT, NOW, LiveTestCase, account
@@ -331,3 +334,25 @@ class SessionTests(LiveTestCase):
                 await self.connect(headers={"Sec-WebSocket-Protocol": "a, a"})
         await self.until(lambda: not reactor.getDelayedCalls() or self.door.open == 0)
         await self.connect()
+
+    async def test_nothing_is_left_of_sockets_that_have_gone(self) -> None:
+        known: list[weakref.ref[Any]] = []
+        for leave in ("close", "abort", "wrong token", "too large"):
+            client = await self.connect()
+            known += [weakref.ref(each) for each in (*self.open_sockets, *self.door._sessions)]
+            client.say("auth", token="wrong" if leave == "wrong token" else self.token("ann"))
+            await self.heard(client, 1)
+            if leave == "close":
+                client.say("subscribe")
+                client.sendClose(1000)
+            elif leave == "too large":
+                client.sendMessage(b"x" * (2 << 20))
+            elif leave == "abort":
+                client.transport.abortConnection()
+            await client.ended
+            await self.until(lambda: self.door.open == 0)
+        del client
+        self.channels.clear()
+        await self.pass_time(CHECK_ROUNDS + 1)  # the door has looked for each of them once more
+        gc.collect()
+        self.assertEqual([reference() for reference in known], [None] * 8)
