@@ -19,7 +19,7 @@ from bench.live import server
 from bench.measure import ROOT, Unusable, load, memory
 from tests.support.machine import SystemServer
 
-WARM_UP = 20.0
+WARM_UP = 90.0
 SETTLE = 45.0
 """Longer than the server waits for peers that have gone without a word."""
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from appliance.cli import main
 from tests.support.machine import system_server
+from tests.support.node import command
 from tests.support.server import ROOT, running
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -98,3 +99,29 @@ def test_the_examples_of_the_system_api_work_when_pasted(tmp_path: Path) -> None
     assert json.loads(curl)["data"]["hostname"] == hostname
     assert ast.literal_eval(python)["data"]["hostname"] == hostname
     assert f"hostname: '{hostname}'" in "\n".join(node)
+
+
+def test_the_example_of_a_websocket_works_in_node(tmp_path: Path) -> None:
+    """With no more changed than port and token; a line is added that ends it after one sample."""
+    with system_server(tmp_path / "server") as server:
+        text = block_after("Live figures: WebSockets", "javascript")
+        assert text.count("your-jwt-token") == text.count("localhost:8443") == 1
+        example = tmp_path / "example.mjs"
+        example.write_text(
+            "import { createRequire } from 'node:module';\n"
+            "globalThis.WebSocket ??= createRequire(import.meta.url)('undici').WebSocket;\n"
+            + text.replace("your-jwt-token", server.tokens["reader"]).replace("8443", str(server.server.port))
+            + "let left = 6;\nws.addEventListener('message', () => --left === 0 && ws.close());\n"
+        )
+        finished = subprocess.run(
+            [*server.machine.prefix, *command(), str(example)],
+            env={**os.environ, "NODE_EXTRA_CA_CERTS": str(server.server.certificate)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "authenticated: true, username: 'reader'" in finished.stdout
+    for metric in ("cpu", "memory", "disk", "network", "load"):
+        assert f"metric: '{metric}'" in finished.stdout

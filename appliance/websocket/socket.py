@@ -12,7 +12,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from appliance.background import Background
-from appliance.websocket.frames import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, NO_CODE, TOO_BIG, UNSUPPORTED
+from appliance.websocket.frames import (
+    ABNORMAL,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    NO_CODE,
+    TOO_BIG,
+    UNSUPPORTED,
+    prepared,
+)
 from appliance.websocket.intake import Intake
 
 MESSAGE_LIMIT = 1 << 20
@@ -96,9 +104,8 @@ class Socket(WebSocketServerProtocol):
 
         Whoever sends without being asked looks at `slow` first, or awaits `drained`.
         """
-        if self.can_send:
-            self.sent += len(message)
-            self.sendMessage(message)
+        # Not sendMessage: it holds what we send to the limit of what we take.
+        self.send_prepared(prepared(message))
 
     def send_prepared(self, frame: bytes) -> None:
         """Send a whole frame that `prepared` made once for many sockets."""

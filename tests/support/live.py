@@ -41,12 +41,13 @@ LIMIT = 4
 
 
 class Recorder(Channel):
-    """Keeps what it is told. `on_subscribe` may be replaced to do something."""
+    """Keeps what it is told. `on_subscribe` may be replaced to do something, and with `fails` its end goes wrong."""
 
     def __init__(self, peer: Peer) -> None:
         super().__init__(peer)
         self.seen: list[str] = []
         self.on_subscribe: Callable[[Incoming], Any] | None = None
+        self.fails = False
 
     async def subscribe(self, message: Incoming) -> None:
         self.seen.append("subscribe")
@@ -58,9 +59,15 @@ class Recorder(Channel):
 
     def revoked(self) -> None:
         self.seen.append("revoked")
+        self._fail_if_wanted()
 
     def closed(self) -> None:
         self.seen.append("closed")
+        self._fail_if_wanted()
+
+    def _fail_if_wanted(self) -> None:
+        if self.fails:
+            raise RuntimeError("as the test wants")
 
 
 class LiveEndpoints:

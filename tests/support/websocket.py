@@ -18,6 +18,7 @@ class Client(WebSocketClientProtocol):
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[bytes] = []
+        self.pongs: list[bytes] = []
         self.opened: Deferred[None] = Deferred()
         self.ended: Deferred[tuple[bool, int | None, str | None]] = Deferred()
 
@@ -35,6 +36,9 @@ class Client(WebSocketClientProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.messages.append(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        self.pongs.append(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if not self.opened.called:

@@ -1,6 +1,7 @@
 """Real sockets: our side behind the way of a request, the other side Autobahn's client."""
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from appliance.background import Background
 from appliance.http.access_log import AccessLog
@@ -16,7 +17,7 @@ from appliance.http.surface import Surface, Surfaces
 from appliance.identity.caller import anyone
 from appliance.threads import Threads
 from appliance.websocket.handshake import OpenSockets, check_origin, check_upgrade
-from appliance.websocket.socket import MESSAGE_LIMIT, WAITING_LIMIT, Socket, Sockets
+from appliance.websocket.socket import FRAGMENT_LIMIT, MESSAGE_LIMIT, WAITING_LIMIT, Socket, Sockets
 from tests.support.listening import ListeningTestCase, reactor
 from tests.support.site import Doorkeeper, Notebook, PlainEnvelope
 from tests.support.websocket import Client, connect, forget_timers
@@ -187,11 +188,75 @@ class SocketTestCase(ListeningTestCase):
         await self.until(lambda: client.messages)
         self.assertEqual(len(client.messages[0]), MESSAGE_LIMIT)
 
+    async def test_what_we_send_may_be_larger(self) -> None:
+        client = await self.connect()
+        (await self.opened()).send(b"x" * (3 << 20))
+        await self.until(lambda: client.messages)
+        self.assertEqual(len(client.messages[0]), 3 << 20)
+
     async def test_a_defect_closes_the_socket(self) -> None:
         client = await self.connect()
         client.sendMessage(b"fail")
         self.assertEqual((await client.ended)[1], 1011)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    async def test_pings_of_a_peer_that_takes_no_answer_are_answered_once(self) -> None:
+        client = await self.connect()
+        socket = await self.opened()
+        client.transport.pauseProducing()
+        socket.send(b"x" * (32 << 20))  # more than the kernel takes
+        for number in range(50):
+            client.sendPing(b"%d" % number)
+        await self.until(lambda: socket._ping == b"49")
+        client.transport.resumeProducing()
+        await self.until(lambda: client.pongs)
+        self.assertEqual(client.pongs, [b"49"])
+        client.sendPing(b"again")
+        await self.until(lambda: client.pongs == [b"49", b"again"])
+
+    async def test_a_message_in_too_many_pieces_is_refused(self) -> None:
+        client = await self.connect()
+        socket = await self.opened()
+        client.beginMessage()
+        client.sendMessageFrame(b"x")
+        await self.until(lambda: socket.inside_message)
+        socket._fragments = FRAGMENT_LIMIT
+        client.sendMessageFrame(b"x")
+        self.assertEqual((await client.ended)[1], 1009)
+
+    async def test_a_peer_that_is_silent_because_we_do_not_read_is_not_dead(self) -> None:
+        client = await self.connect()
+        socket = await self.opened()
+        client.sendMessage(b"1")  # the echo waits with it
+        await self.until(lambda: self.turns)
+        for _ in range(2 * WAITING_LIMIT):
+            client.sendMessage(b"x")
+        await self.until(lambda: socket._intake.is_paused)
+        socket.onAutoPingTimeout()
+        self.turns.pop().callback(None)
+        await self.until(lambda: len(client.messages) == 2 * WAITING_LIMIT + 1)
+        self.assertTrue(socket.can_send)
+        socket.onAutoPingTimeout()
+        await client.ended
+        self.assertFalse(socket.can_send)
+
+    async def test_stopping_does_not_wait_for_a_peer_that_does_not_answer(self) -> None:
+        client = await self.connect()
+        client.transport.pauseProducing()
+        await self.sockets.close_all()
+        await self.until(lambda: self.conversations[0].closings)
+        client.transport.resumeProducing()
+        await client.ended
+
+    async def test_what_a_client_sends_wrongly_is_not_quoted(self) -> None:
+        with capturedLogs() as events:
+            with self.assertRaises(ConnectionRefusedError):
+                await connect(self.port, "/ws/echo", headers={"Sec-WebSocket-Protocol": "a-secret, a-secret"})
+            client = await self.connect()
+            client.sendPong(b"a secret")
+            client.sendMessage(b"\xff a secret")
+            self.assertEqual((await client.ended)[1], 1007)
+        self.assertNotIn("secret", "\n".join(map(formatEvent, events)))
 
     async def test_stopping_closes_all(self) -> None:
         clients = [await self.connect() for _ in range(3)]

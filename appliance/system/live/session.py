@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from appliance.http.errors import HttpError
 from appliance.identity.caller import Permission
@@ -46,6 +47,8 @@ class Session:
     The client has `AUTH_SECONDS` and one try. Before, everything else is an error. A token that expires or is revoked,
     an account that is locked or gone and a role that is lost end the session with 4401.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -209,7 +212,7 @@ class Session:
         """End what was good until now."""
         if not self._is_over:
             if self._channel is not None:
-                self._channel.revoked()
+                self._tell(self._channel.revoked)
             self._refuse("UNAUTHORIZED", why, None)
 
     def _refuse(self, code: str, why: str, message: Incoming | None, close_code: int = UNAUTHORIZED) -> None:
@@ -224,7 +227,13 @@ class Session:
             self._is_over = True
             self._stop_timer()
             if self._channel is not None:
-                self._channel.closed()
+                self._tell(self._channel.closed)
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except Exception:  # the socket ends all the same, and so do others that lose their rights with it
+            self._log.failure("A channel could not deal with its end")
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -247,6 +247,28 @@ class SessionTests(LiveTestCase):
         self.assertIn("payload.row", invalid["error"])
         self.assertEqual((conflict["code"], conflict["id"]), ("CONFLICT", 2))
 
+    async def test_a_channel_that_cannot_end_keeps_no_socket_and_nobody_else(self) -> None:
+        clients = [await self.authenticated() for _ in range(2)]
+        self.channels[0].fails = True
+        await self.authenticator.end_all("ann")
+        self.assertEqual([(await client.ended)[1] for client in clients], [4401, 4401])
+        await self.until(lambda: not self.door._sessions)
+        self.assertEqual([channel.seen for channel in self.channels], [["revoked", "closed"]] * 2)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    async def test_a_channel_that_fails_closes_its_socket(self) -> None:
+        client, other = await self.authenticated(), await self.authenticated()
+
+        async def fail(message: Incoming) -> None:
+            raise RuntimeError("as the test wants")
+
+        self.channels[0].on_subscribe = fail
+        client.say("subscribe")
+        self.assertEqual((await client.ended)[1], 1011)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        other.say("ping")
+        await self.heard(other, 2)
+
     async def test_binary_messages_and_large_ones_close(self) -> None:
         clients = [await self.authenticated() for _ in range(3)]
         clients[0].sendMessage(b"\xff\x00garbage", isBinary=True)
@@ -351,7 +373,7 @@ class SessionTests(LiveTestCase):
                 client.transport.abortConnection()
             await client.ended
             await self.until(lambda: self.door.open == 0)
-        del client
+            del client
         self.channels.clear()
         await self.pass_time(CHECK_ROUNDS + 1)  # the door has looked for each of them once more
         gc.collect()
