@@ -118,6 +118,13 @@ def check_config(config: str | None, explain: bool, markdown: bool) -> None:
     ):
         if folder is not None and not folder.is_dir():
             raise click.ClickException(f"{name}: {folder} is not a folder. Create it or remove the key.")
+    if loaded.server.metrics_token_file is not None:
+        from appliance.system.exposition.authenticator import read_scrape_token
+
+        try:
+            read_scrape_token(loaded.server.metrics_token_file)
+        except ValueError as error:
+            raise click.ClickException(f"server.metrics_token_file: {error}. Write a token to it.") from error
     click.echo("The settings are correct.")
     click.echo(f"  state directory  {loaded.state}")
     click.echo(f"  admin directory  {loaded.admin_directory}")

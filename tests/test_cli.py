@@ -230,6 +230,19 @@ def test_the_files_that_settings_name_are_checked_too(config: Path, tmp_path: Pa
     assert "admin.dashboard_directory" in result.output
 
 
+def test_a_scrape_token_that_is_of_no_use_is_told(config: Path, tmp_path: Path) -> None:
+    token = tmp_path / "metrics.token"
+    config.write_text(f'[server]\nmetrics_token_file = "{token}"\n' + config.read_text().replace("[server]\n", ""))
+    for content, reason in ((None, "cannot be read"), ("short", "less than 16 characters")):
+        if content is not None:
+            token.write_text(content)
+        result = invoke("check-config", "--config", str(config))
+        assert result.exit_code == 1
+        assert "server.metrics_token_file" in result.output and reason in result.output
+    token.write_text("long enough to be good")
+    assert invoke("check-config", "--config", str(config)).exit_code == 0
+
+
 def test_explain_lists_every_key() -> None:
     output = invoke("check-config", "--explain").output
     for key in keys(Settings):

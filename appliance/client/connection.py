@@ -35,7 +35,7 @@ class Connection(WebSocketClientProtocol):
     """
     An open WebSocket. `async for message in connection` gives each message as a dictionary until the end.
 
-    One at a time may iterate. `end` tells how it ended, once it has.
+    One at a time may iterate; raises `ClientError` for what is no message. `end` tells how it ended, once it has.
     """
 
     transport: Any
@@ -72,7 +72,10 @@ class Connection(WebSocketClientProtocol):
                 raise StopAsyncIteration
             self._taker = Deferred()
             await self._taker
-        message = msgspec.json.decode(self._messages.popleft(), type=dict[str, Any])
+        try:
+            message = msgspec.json.decode(self._messages.popleft(), type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise ClientError("The server sends what is no message") from None
         if self._paused and len(self._messages) < WAITING_LIMIT // 2:
             self._paused = False
             self.transport.resumeProducing()

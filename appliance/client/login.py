@@ -58,6 +58,7 @@ async def log_in(reactor: Any, remote: Remote, username: str, password: Secret) 
             f"https://{remote.authority}/api/v1/auth/login",
             json={"username": username, "password": password.reveal()},
             timeout=TIMEOUT,
+            allow_redirects=False,  # the password is for this server
             unbuffered=True,
         )
         body = bytearray()

@@ -65,7 +65,7 @@ class DocumentEndpoints:
             self._endpoints,
             error=ErrorBody,
             prefix=PREFIX,
-            description="The host itself: disks, users, logs, figures.",
+            description="The host itself: disks, users, logs, figures. What is live comes by WebSocket, from /ws.",
             security=_SECURITY,
             refusals=openapi.Refusals(always=(*openapi.ALWAYS, *_EVERYWHERE), closed=(401, 403)),
             envelope=enveloped,

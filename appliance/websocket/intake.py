@@ -1,6 +1,7 @@
-"""What a peer has sent and the parser has not had yet: let through in small slices, and only so many frames a second.
+"""What a peer has sent and the parser has not had yet: let through in small slices, and only so much of it a second.
 
-Without it one read of 64 KiB may hold ten thousand empty frames, each of which costs as much as a small message.
+Without it one read of 64 KiB may hold ten thousand empty frames, each of which costs as much as a small message; and
+bytes cost their share as well, for they are unmasked and checked for UTF-8.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,8 @@ SLICE = 2048
 FRAMES_A_SECOND = 1000
 BURST = 1000
 """Frames that may come at once after a quiet second; from then on `FRAMES_A_SECOND`."""
+BYTES_A_FRAME = 16_384
+"""As many bytes count as another frame: 16 MB a second at the most."""
 
 
 class Intake:
@@ -45,7 +48,7 @@ class Intake:
         if not self._unread and len(data) <= SLICE and self._is_free and not self._feeding:
             self._feeding = True
             try:
-                self._feed(data)
+                self._feed_counted(data)
             finally:
                 self._feeding = False
             self._settle()
@@ -87,11 +90,15 @@ class Intake:
             while self._unread and self._is_free:
                 data = bytes(self._unread[:SLICE])
                 del self._unread[:SLICE]
-                self._feed(data)
+                self._feed_counted(data)
                 self._pace()
         finally:
             self._feeding = False
         self._settle()
+
+    def _feed_counted(self, data: bytes) -> None:
+        self._frames -= len(data) / BYTES_A_FRAME
+        self._feed(data)
 
     def _settle(self) -> None:
         """Bring the transport to read, or not, as things are now."""

@@ -1,9 +1,11 @@
 """Data on its way to the parser: in slices, and only so many frames a second."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from appliance.websocket.intake import BURST, FRAMES_A_SECOND, SLICE, Intake
+from appliance.websocket.intake import BURST, BYTES_A_FRAME, FRAMES_A_SECOND, SLICE, Intake
 
 
 class Transport:
@@ -99,6 +101,20 @@ class IntakeTests(SynchronousTestCase):
         self.intake.receive(b"x" * 3 * BURST)
         self.assertLess(len(self.parsed), BURST + SLICE + 1)
 
+    def test_a_flood_of_bytes_is_paced_too(self) -> None:
+        self.frames = False
+        for _ in range(1000):
+            if self.transport.reading:
+                self.intake.receive(b"x" * (1 << 16))
+        first = len(self.parsed)
+        self.assertLessEqual(first, BURST * BYTES_A_FRAME + SLICE)
+        self.assertGreater(first, BURST * BYTES_A_FRAME - (1 << 17))
+        for _ in range(20):
+            self.clock.advance(0.1)
+            while self.transport.reading:
+                self.intake.receive(b"x" * (1 << 16))
+        self.assertLess(len(self.parsed) - first, 2.2 * FRAMES_A_SECOND * BYTES_A_FRAME)
+
     def test_after_the_end_nothing_is_left(self) -> None:
         self.intake.receive(b"x" * 10 * BURST)
         before = len(self.parsed)
@@ -121,3 +137,26 @@ class IntakeTests(SynchronousTestCase):
         self.intake.transport = self.transport
         self.intake.receive(b"x" * 5 * SLICE)
         self.assertEqual(len(self.parsed), 5 * SLICE)
+
+
+@given(st.lists(st.binary(max_size=5000), max_size=20), st.integers(1, 50))
+def test_what_is_received_is_fed_whole_and_in_order(pieces: list[bytes], hold_every: int) -> None:
+    clock, fed, count = Clock(), [], 0
+
+    def feed(data: bytes) -> None:
+        nonlocal count
+        fed.append(data)
+        count += 1
+        if count % hold_every == 0:
+            intake.hold()
+
+    intake = Intake(clock, feed)
+    intake.transport = Transport()
+    for piece in pieces:
+        intake.receive(piece)
+        intake.release()
+    for _ in range(200):
+        intake.release()
+        clock.advance(1)
+    assert b"".join(fed) == b"".join(pieces)
+    assert max(map(len, fed), default=0) <= SLICE

@@ -134,7 +134,7 @@ class SocketTestCase(ListeningTestCase):
         client = await self.connect()
         client.sendMessage(b"1")
         await self.until(lambda: self.turns)
-        for _ in range(20 * WAITING_LIMIT):
+        for _ in range(3 * WAITING_LIMIT):
             client.sendMessage(bytes(100_000).replace(b"\0", b"x"))
         socket = self.conversations[0].socket
         assert socket is not None
@@ -142,7 +142,7 @@ class SocketTestCase(ListeningTestCase):
         held = len(socket._waiting)
         self.assertLess(held, 2 * WAITING_LIMIT)
         self.turns.pop().callback(None)
-        await self.until(lambda: len(client.messages) == 20 * WAITING_LIMIT + 1)
+        await self.until(lambda: len(client.messages) == 3 * WAITING_LIMIT + 1)
 
     async def test_a_slow_reader_holds_back_the_sender(self) -> None:
         client = await self.connect()

@@ -50,11 +50,19 @@ class ScrapeAuthenticator:
         if self._token_file is None:
             return False
         try:
-            expected = (await self._threads.run(read_limited, self._token_file, _FILE_LIMIT)).strip()
-        except (OSError, FileTooLarge, NotARegularFile) as error:
-            self._log.error("The scrape token cannot be read: {error}", error=error)
-            return False
-        if len(expected) < SHORTEST:
-            self._log.error("The scrape token has less than {count} characters and is not accepted", count=SHORTEST)
+            expected = await self._threads.run(read_scrape_token, self._token_file)
+        except ValueError as error:
+            self._log.error("The scrape token is of no use: {error}", error=error)
             return False
         return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), expected)
+
+
+def read_scrape_token(path: Path) -> bytes:
+    """The token in a file, which holds nothing else. Blocking; raises ValueError with the reason."""
+    try:
+        token = read_limited(path, _FILE_LIMIT).strip()
+    except (OSError, FileTooLarge, NotARegularFile) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if len(token) < SHORTEST:
+        raise ValueError(f"{path} has less than {SHORTEST} characters")
+    return token

@@ -265,7 +265,10 @@ def test_logging_out_and_losing_the_account_close_the_socket(server: SystemServe
 
 
 def test_stopping_says_goodbye_and_nothing_secret_is_in_the_log(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with system_server(tmp_path_factory.mktemp("stop"), "[server]\nlog_level = 'debug'\n") as server:
+    config = "metrics_history = false\n[server]\nlog_level = 'debug'\n"
+    with system_server(tmp_path_factory.mktemp("stop"), config) as server:
+        refused = server.api("GET", "/system/metrics/history?metric=cpu")
+        assert (refused.status, refused.json["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
         token = server.tokens["admin"]
         with live_socket(server, f"/ws/metrics?token={token}") as socket, live_socket(server, "/ws/events") as other:
             socket.say("subscribe", payload={"interval": 1})
