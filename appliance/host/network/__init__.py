@@ -1,0 +1,1 @@
+"""The network of this machine: interfaces, addresses, bridges, VLANs, and changes that can be taken back."""
