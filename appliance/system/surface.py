@@ -18,6 +18,7 @@ from appliance.host.journal.journal import Journal
 from appliance.host.metrics.filesystems import FileSystems
 from appliance.host.metrics.history import INTERVAL, History
 from appliance.host.metrics.sampler import Sampler
+from appliance.host.network.network import Network
 from appliance.host.storage.storage import Storage
 from appliance.host.users.changes import Users
 from appliance.host.users.listing import UserListing
@@ -46,6 +47,7 @@ from appliance.system.endpoints_history import HistoryEndpoints
 from appliance.system.endpoints_jobs import JobEndpoints
 from appliance.system.endpoints_logs import LogEndpoints
 from appliance.system.endpoints_metrics import MetricsEndpoints
+from appliance.system.endpoints_network import NetworkEndpoints
 from appliance.system.endpoints_storage import StorageEndpoints
 from appliance.system.endpoints_system import SystemEndpoints
 from appliance.system.endpoints_users import UserEndpoints
@@ -106,6 +108,7 @@ class System:
         )
         self._statuses = JobStatuses(jobs, settings.state / "jobs", threads)
         self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
+        self._network = Network(reactor, threads, jobs, self._statuses, foundations.audit_log)
         self._cpu = CpuMeter(reactor)
         figures, file_systems = Figures(), FileSystems(reactor, threads)
         self._sampler = Sampler(reactor, foundations.background, figures, file_systems)
@@ -169,6 +172,7 @@ class System:
         self._keep_token_uses()
         self._cpu.start()
         await self._storage.start()
+        self._network.start()
         await self._passwords.start()
         self._door.start()
         if self._history is not None:
@@ -183,6 +187,7 @@ class System:
         if self._stop_history is not None:
             self._stop_history()
         await self._passwords.stop()
+        self._network.stop()
         await self._storage.stop()
         await self._api_tokens.write_uses()
 
@@ -218,6 +223,7 @@ class System:
             SystemEndpoints(Figures(), self._cpu, HardwareFacts(runner, threads)),
             HistoryEndpoints(reactor, self._history),
             StorageEndpoints(self._storage),
+            NetworkEndpoints(self._network),
             JobEndpoints(self._statuses),
             UserEndpoints(listing, users),
             LogEndpoints(reactor, journal),

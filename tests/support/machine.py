@@ -178,18 +178,20 @@ class SystemServer:
 
 
 @contextlib.contextmanager
-def system_server(folder: Path, config: str = "", *, limit: int | None = 0) -> Iterator[SystemServer]:
+def system_server(
+    folder: Path, config: str = "", *, limit: int | None = 0, address: str = "127.0.0.1"
+) -> Iterator[SystemServer]:
     """The real server in a machine of its own. `config` is TOML beside `[system] rate_limit_per_minute = LIMIT`, which
     stays as it comes where `limit` is None.
 
-    Keys of `[system]` come first in `config`, before any other table.
+    Keys of `[system]` come first in `config`, before any other table. `address` is what it listens at.
     """
     with machine(folder) as inside:
         inside.add_user("admin", PASSWORD, "sudo")
         inside.add_user("reader")
         rate = "" if limit is None else f"rate_limit_per_minute = {limit}\n"
         settings = f"[system]\n{rate}{config}"
-        server = Server(folder / "server", settings, prefix=inside.prefix)
+        server = Server(folder / "server", settings, prefix=inside.prefix, address=address)
         try:
             server.start()
             found = SystemServer(inside, server)
