@@ -8,7 +8,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from appliance.http.call import Call, parse_query
-from appliance.http.endpoints import FormBody, JsonBody
+from appliance.http.endpoints import FormBody, JsonBody, RawBody
 from appliance.http.errors import HttpError, bad_request, too_large
 from appliance.http.run_now import run_now
 
@@ -111,6 +111,16 @@ def json_receiver(spec: JsonBody, call: Call) -> CollectedBody:
                 raise InvalidInput("body", "", "a JSON object is required")
             return None
         return decode_json(raw, spec.type)
+
+    return CollectedBody(spec.limit, decode)
+
+
+def raw_receiver(spec: RawBody, call: Call) -> CollectedBody:
+    """A receiver that hands over the bytes. Raises 413 for an announced length beyond the limit."""
+    check_length(call, spec.limit)
+
+    async def decode(raw: bytes) -> object:
+        return raw
 
     return CollectedBody(spec.limit, decode)
 

@@ -30,8 +30,9 @@ class Call:
     `raw_path` is the path part of the request target as it was sent (still percent-encoded), `path` the decoded one,
     `query` what follows the `?`. `address` is the client's, seen through trusted proxies; `connection` is the one the
     request came on. `caller` is there once the surface's authenticator has answered. Handlers may put facts for the
-    audit log into `audit_details` and name what they act on in `audit_object`. Where an authenticator has set
-    `expected_digest` (SHA-256 in hex), a body with another `body_digest` is refused before the handler.
+    audit log into `audit_details`, name what they act on in `audit_object`, say in `audit_outcome` how it went where
+    the answer's status does not, and set `audit_needless` where that need not be written down. Where an authenticator
+    has set `expected_digest` (SHA-256 in hex), a body with another `body_digest` is refused before the handler.
     """
 
     __slots__ = (
@@ -39,7 +40,9 @@ class Call:
         "address",
         "append_to",
         "audit_details",
+        "audit_needless",
         "audit_object",
+        "audit_outcome",
         "body_digest",
         "caller",
         "connection",
@@ -76,6 +79,8 @@ class Call:
         self.caller: Caller | None = None
         self.append_to: AppendTo | None = None
         self.audit_object: str | None = None
+        self.audit_outcome: str | None = None
+        self.audit_needless = False
         self.audit_details: dict[str, object] = {}
         self._arguments: dict[str, list[str]] | None = None
 

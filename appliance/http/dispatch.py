@@ -86,12 +86,13 @@ class Dispatcher:
         except (Exception, CancelledError) as error:
             known = error if isinstance(error, HttpError) else _translated(surface, error)
             if endpoint.audit is not None:
-                await surface.audit.record(call, endpoint.audit, "failed" if known is None else f"refused: {known}")
+                outcome = call.audit_outcome or ("failed" if known is None else f"refused: {known}")
+                await surface.audit.record(call, endpoint.audit, outcome)
             if known is None or known is error:
                 raise
             raise known from error
-        if endpoint.audit is not None:
-            await surface.audit.record(call, endpoint.audit, "success")
+        if endpoint.audit is not None and not call.audit_needless:
+            await surface.audit.record(call, endpoint.audit, call.audit_outcome or "success")
         return reply
 
     def refusal(self, call: Call, error: BaseException) -> Reply:

@@ -56,7 +56,21 @@ class AppendedBody:
     media_types: tuple[str, ...]
 
 
-Body = JsonBody | FormBody | AppendedBody
+@dataclass(frozen=True, slots=True)
+class RawBody:
+    """A body of at most `limit` bytes that the handler gets as it came, whatever type is announced, and decodes itself.
+
+    For what is refused in a surface's own words, is passed on as it is, or is decoded in a thread. `type` and
+    `media_types` are what the documentation says of it.
+    """
+
+    type: type[msgspec.Struct]
+    limit: int = DEFAULT_BODY_LIMIT
+    media_types: tuple[str, ...] = ("application/json",)
+    required: bool = True
+
+
+Body = JsonBody | FormBody | AppendedBody | RawBody
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.http.endpoints import AppendedBody, Body, Endpoint, FormBody, JsonBody
+from appliance.http.endpoints import AppendedBody, Body, Endpoint, FormBody, JsonBody, RawBody
 from appliance.http.errors import reason
 from appliance.http.multipart_form import holds
 from appliance.http.uploads import Part, Upload
@@ -119,7 +119,7 @@ class _Schemas:
     def __init__(self, error: type[msgspec.Struct], endpoints: Iterable[Endpoint]) -> None:
         types: dict[Any, None] = {error: None}
         for endpoint in endpoints:
-            body = endpoint.body.type if isinstance(endpoint.body, JsonBody | FormBody) else None
+            body = endpoint.body.type if isinstance(endpoint.body, JsonBody | FormBody | RawBody) else None
             types.update(dict.fromkeys([_reply_type(endpoint), body, endpoint.query]))
         types.pop(None, None)
         made, self._components = msgspec.json.schema_components(
@@ -241,9 +241,10 @@ class _Operations:
         if isinstance(body, AppendedBody):
             schema = {"type": "string", "format": "binary"}
             return {"required": False, "content": {name: {"schema": schema} for name in body.media_types}}
-        if isinstance(body, JsonBody):
+        if isinstance(body, JsonBody | RawBody):
             schema = self._schemas.of(body.type)
-            return {"required": body.required, "content": {"application/json": {"schema": schema}}}
+            media_types = body.media_types if isinstance(body, RawBody) else ("application/json",)
+            return {"required": body.required, "content": {name: {"schema": schema} for name in media_types}}
         schema = self._form(endpoint, body)
         fields = msgspec.structs.fields(body.type)
         files = {field.encode_name for field in fields if holds(field.type, Upload) or holds(field.type, Part)}
@@ -277,7 +278,7 @@ class _Operations:
         statuses = {*endpoint.statuses, *self._refusals.always}
         if not endpoint.who.public:
             statuses.update(self._refusals.closed)
-        if endpoint.body is not None:
+        if endpoint.body is not None and not isinstance(endpoint.body, RawBody):
             statuses.add(415)
         if _VARIABLE.search(endpoint.path):
             statuses.add(404)  # the router's, for a value that the rule does not take

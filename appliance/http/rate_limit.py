@@ -1,4 +1,4 @@
-"""How many requests a minute one client may send to a surface."""
+"""How many requests a minute, or a second, one client may send to a surface."""
 
 import math
 from collections.abc import Callable
@@ -18,6 +18,12 @@ MAX_CLIENTS = 10_000
 class _Window:
     end: float
     left: int
+
+
+@dataclass(slots=True)
+class _Bucket:
+    filled: float
+    at: float
 
 
 class RateLimit:
@@ -56,3 +62,46 @@ class RateLimit:
             del self._windows[next(iter(self._windows))]
         window = self._windows[group] = _Window(now + WINDOW, self._limit)
         return window
+
+
+class TokenBucket:
+    """Implements `http.surface.Gate`: `rate` requests a second in the long run, `burst` of them at once.
+
+    A `rate` of 0 admits any number. Clients are counted by `address_group`; `exempt` tells of an address whether it is
+    left alone; `words` are those of the refusal. In bounded memory: beyond 10 000 clients at once the one that has
+    been away longest begins anew.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, rate: float, burst: int, exempt: Callable[[str], bool], words: str | None = None
+    ) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._burst = burst
+        self._exempt = exempt
+        self._words = words
+        self._buckets: dict[str, _Bucket] = {}
+
+    def admit(self, call: Call) -> None:
+        """Count a request. Raises a 429 with the seconds until there is room for one (RFC 9110 section 10.2.3)."""
+        if not self._rate or self._exempt(call.address):
+            return
+        now = self._clock.seconds()
+        bucket = self._bucket(address_group(call.address), now)
+        # A clock that was set back gives nothing, and takes nothing.
+        bucket.filled = min(self._burst, bucket.filled + max(0.0, now - bucket.at) * self._rate)
+        bucket.at = now
+        if bucket.filled < 1:
+            wait = math.ceil((1 - bucket.filled) / self._rate)
+            raise HttpError(429, self._words, headers={"Retry-After": str(wait)})
+        bucket.filled -= 1
+
+    def _bucket(self, group: str, now: float) -> _Bucket:
+        """The client's bucket, last in the order of use."""
+        bucket = self._buckets.pop(group, None)
+        if bucket is None:
+            if len(self._buckets) >= MAX_CLIENTS:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = _Bucket(self._burst, now)
+        self._buckets[group] = bucket
+        return bucket

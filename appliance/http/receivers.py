@@ -11,10 +11,11 @@ from appliance.http.bodies import (
     content_type,
     form_value,
     json_receiver,
+    raw_receiver,
     urlencoded_receiver,
 )
 from appliance.http.call import Call
-from appliance.http.endpoints import AppendedBody, Body, FormBody, JsonBody
+from appliance.http.endpoints import AppendedBody, Body, FormBody, JsonBody, RawBody
 from appliance.http.errors import HttpError
 from appliance.http.multipart_form import PART_LIMIT, MultipartForm, holds
 from appliance.http.surface import UploadPolicy
@@ -36,6 +37,8 @@ class Receivers:
             return IgnoredBody()
         if isinstance(body, JsonBody):
             return json_receiver(body, call)
+        if isinstance(body, RawBody):
+            return raw_receiver(body, call)
         media_type, _ = content_type(call)
         if isinstance(body, AppendedBody):
             return self._appended(call, body, uploads, flow)

@@ -17,12 +17,17 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 class FileReply(msgspec.Struct, frozen=True):
-    """A file that is streamed with back-pressure. `headers` are added to those of the content itself."""
+    """A file that is streamed with back-pressure. `headers` are added to those of the content itself.
+
+    With `ranges` a client may have a part of it. A `temporary` one loses its name when it is opened.
+    """
 
     path: Path
     content_type: str
     headers: Mapping[str, str] = {}
     status: int = 200
+    ranges: bool = False
+    temporary: bool = False
 
 
 class Upgrade(msgspec.Struct, frozen=True):

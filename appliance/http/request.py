@@ -1,10 +1,9 @@
 """One request on a connection: hands its head and body to the dispatcher and writes the answer."""
 
 import hashlib
-import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,9 +15,10 @@ from appliance.http.address import host_is_valid
 from appliance.http.bodies import Receiver
 from appliance.http.call import Call
 from appliance.http.dispatch import Answer
-from appliance.http.downloads import FileSender, open_file
+from appliance.http.downloads import FileSender
 from appliance.http.errors import HttpError, bad_request
 from appliance.http.headers import API_CSP, csp_line, header_lines, status_line
+from appliance.http.ranges import Slice, open_slice
 from appliance.http.replies import FileReply, Reply, Upgrade
 from appliance.http.run_now import run_now
 
@@ -353,12 +353,15 @@ class Request(http.Request):
         channel.hand_over(reply.protocol, b"\r\n".join([*lines, b"", b""]))
 
     async def _open(self, reply: FileReply) -> None:
-        self._file: BinaryIO = await self.site.threads.run(open_file, Path(reply.path))
+        wanted = self.call if reply.ranges else None
+        self._slice: Slice = await self.site.threads.run(
+            open_slice, Path(reply.path), wanted, temporary=reply.temporary
+        )
 
     async def _send_file(self, reply: FileReply) -> None:
-        file = self._file
-        size = os.fstat(file.fileno()).st_size
-        self._write_head(reply.status, reply.content_type, size, reply.headers)
+        file, size = self._slice.file, self._slice.length
+        status = self._slice.status or reply.status
+        self._write_head(status, reply.content_type, size, {**reply.headers, **self._slice.headers})
         sent = 0
         try:
             if not self._head_only and not self._disconnected:
@@ -368,7 +371,7 @@ class Request(http.Request):
             await self.site.threads.run(file.close)
         if sent != size and not self._head_only and not self._disconnected:
             self._abort()
-        self._done(reply.status, sent)
+        self._done(status, sent)
 
     def _done(self, status: int, sent: int) -> None:
         if self.call is not None and not self.finished:
