@@ -32,6 +32,7 @@ class Commands(click.Group):
     surfaces = {  # noqa: RUF012
         "package": "appliance.admin.commands",
         "license": "appliance.admin.commands",
+        "rpc": "appliance.rpc.commands",
         "top": "appliance.client.top",
     }
 

@@ -27,6 +27,7 @@ from appliance.announcement import goes_to_journal, to_console
 from appliance.background import Background
 from appliance.database.audit import AuditLog
 from appliance.database.nonces import Nonces
+from appliance.database.redaction import SECRET_NAMES, Redactor
 from appliance.database.thread import Database
 from appliance.http import docs, web_root
 from appliance.http.access_log import AccessLog
@@ -39,11 +40,19 @@ from appliance.http.redirect import RedirectFactory
 from appliance.http.site import Limits, Site
 from appliance.http.surface import Surface, Surfaces
 from appliance.http.tls import CertificateStore
+from appliance.http.unowned import unowned
+from appliance.identity.helper_owner import HelperOwner
+from appliance.identity.login_backoff import LoginBackoff
+from appliance.identity.passwords import PasswordChecker
+from appliance.memory import give_large_blocks_back
 from appliance.notify import Notifier, Watchdog
 from appliance.process.descriptors import trust_close_on_exec
 from appliance.process.jobs import Jobs
 from appliance.process.run import ProcessRunner
+from appliance.process.surroundings import settle
 from appliance.reactor_lag import ReactorLag
+from appliance.rpc.surface import Foundations as RpcFoundations
+from appliance.rpc.surface import Rpc
 from appliance.secret import Secret
 from appliance.settings import Settings
 from appliance.system.surface import Foundations as SystemFoundations
@@ -75,7 +84,9 @@ class Appliance(Service):
         self._database = Database(reactor, settings.state / "appliance.db")
         self._runner = ProcessRunner(reactor)
         self._jobs = Jobs(reactor, settings.state / "jobs", self._runner)
-        self._audit_log = AuditLog(self._database, reactor)
+        self._redactor = Redactor((*SECRET_NAMES, *settings.audit.secret_names))
+        self._audit_log = AuditLog(self._database, reactor, self._redactor)
+        self._helper = HelperOwner(reactor, self._runner)
         self._certificates = CertificateStore(reactor, settings.state / "tls" / "server.pem")
         write = sys.stdout.buffer.write if server.access_log else _discard
         self._access_log = AccessLog(reactor, write)
@@ -101,6 +112,19 @@ class Appliance(Service):
             ),
             features(settings),
         )
+        self._rpc = Rpc(
+            RpcFoundations(
+                reactor=reactor,
+                settings=settings,
+                threads=self._threads,
+                runner=self._runner,
+                audit_log=self._audit_log,
+                database=self._database,
+                background=self._background,
+                helper=self._helper,
+                redactor=self._redactor,
+            )
+        )
         self._system = System(
             SystemFoundations(
                 reactor=reactor,
@@ -114,9 +138,13 @@ class Appliance(Service):
                 access_log=self._access_log,
                 limits=self._limits,
                 lag=self._lag,
+                passwords=PasswordChecker(reactor, self._helper, LoginBackoff(reactor)),
+                user_changed=self._rpc.user_changed,
             )
         )
-        surfaces = Surfaces([self._admin.surface, *self._system.surfaces, self._web_root()])
+        surfaces = Surfaces(
+            [self._admin.surface, *self._system.surfaces, *self._rpc.surfaces, unowned(), self._web_root()]
+        )
         self._site = Site(
             reactor,
             Dispatcher(surfaces, Receivers(self._threads)),
@@ -148,6 +176,8 @@ class Appliance(Service):
             self._system.close_sockets,
             lambda: self._site.drain(self._settings.server.drain_timeout),
             self._background.stop,
+            self._helper.stop,
+            self._rpc.stop,
             self._system.stop,
             self._certificates.stop,
             self._jobs.close,
@@ -192,7 +222,7 @@ class Appliance(Service):
         """The page /docs, over all surfaces."""
         return docs.render(
             "API",
-            [self._admin.document(), self._system.document()],
+            [self._admin.document(), self._system.document(), self._rpc.document()],
             base_url=f"https://{_shown(self._ports[0].getHost())}",
         )
 
@@ -207,11 +237,13 @@ class Appliance(Service):
             self._database.open(),
             self._threads.run(self._certificates.start_now),
             self._threads.run(self._admin.prepare),
-            self._threads.run(self._system.prepare),
+            self._threads.run(self._prepare_surfaces),
         ]
         await gatherResults([Deferred.fromCoroutine(step) for step in side_by_side], consumeErrors=True)
         await self._jobs.adopt()
+        self._helper.start()
         await self._system.start()
+        await self._rpc.start()
         first_token = await self._threads.run(self._admin.start_first_run)
         await self._listen()
         self._certificates.watch(CERTIFICATE_WATCH)
@@ -229,6 +261,11 @@ class Appliance(Service):
             delay=PRUNE_DELAY,
             interval=PRUNE_INTERVAL,
         )
+
+    def _prepare_surfaces(self) -> None:
+        """One after the other, for they share the key of the tokens: only the first may make it. Blocking."""
+        self._system.prepare()
+        self._rpc.prepare()
 
     async def _listen(self) -> None:
         server = self._settings.server
@@ -261,8 +298,9 @@ class Appliance(Service):
         self._log.info("The first-run token is {where}in {path}", where=where, path=self._admin.setup_token_path)
 
     def _hang_up(self, number: int, frame: object) -> None:
-        """SIGHUP: read the certificate again."""
+        """SIGHUP: read the certificate again, and ask the plugins for their methods."""
         self._reactor.callFromThread(self._background.spawn, "certificate reload", self._certificates.reload())
+        self._reactor.callFromThread(self._background.spawn, "plugin reload", self._rpc.reload())
 
     def _bare_error(self, error: HttpError) -> bytes:
         return self._admin.surface.envelope.error(error, None).body
@@ -279,6 +317,8 @@ class Appliance(Service):
 def build(reactor: Any, settings: Settings) -> IService:
     """Return the whole service tree, not started yet. Raises `SettingsError`."""
     trust_close_on_exec()
+    settle()
+    give_large_blocks_back()
     services = MultiService()
     Watchdog(reactor, Notifier.from_environment()).setServiceParent(services)
     Appliance(reactor, settings).setServiceParent(services)

@@ -18,6 +18,9 @@ from appliance.address import Address, Network
 from appliance.files import FileTooLarge, NotARegularFile, read_limited
 from appliance.settings_errors import COMMAND_LINE, explained
 from appliance.settings_errors import SettingsError as SettingsError  # part of this module's interface
+from appliance.settings_rpc import Rpc
+from appliance.settings_section import Section
+from appliance.settings_section import key as _key
 
 INSTALLED_FILE = Path("/etc/appliance/appliance.toml")
 WEB_CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; worker-src 'self' blob:"
@@ -43,15 +46,6 @@ def default_https() -> Address:
     """Reachable from the network as root, from this machine only otherwise."""
     everywhere = "0.0.0.0"  # noqa: S104 - what an installed appliance is for
     return Address(everywhere if os.geteuid() == 0 else "127.0.0.1", 8443)
-
-
-def _key(description: str, *, default: str | None = None, **bounds: Any) -> msgspec.Meta:
-    """What a key means; `default` says it in words where the value alone would not."""
-    return msgspec.Meta(description=description, extra={"default": default}, **bounds)
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One table of the file; unknown keys are errors, so that a misspelt one is not silently ignored."""
 
 
 class Server(Section, frozen=True, kw_only=True):
@@ -231,6 +225,13 @@ class Audit(Section, frozen=True, kw_only=True):
     """The audit log that all surfaces share."""
 
     keep_days: Annotated[int, _key("Days that audit entries are kept.", ge=1, le=36_500)] = 400
+    secret_names: Annotated[
+        tuple[Annotated[str, msgspec.Meta(min_length=2)], ...],
+        _key(
+            "Words in the names of fields whose values are hidden, besides password, passphrase, psk, secret, token,"
+            " key, hash and authorization, which always are."
+        ),
+    ] = ()
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -239,6 +240,7 @@ class Settings(Section, frozen=True, kw_only=True):
     server: Server = msgspec.field(default_factory=Server)
     admin: Admin = Admin()
     system: System = System()
+    rpc: Rpc = Rpc()
     audit: Audit = Audit()
 
     @property
@@ -260,6 +262,21 @@ class Settings(Section, frozen=True, kw_only=True):
     def build_file(self) -> Path:
         """What GET build reads."""
         return self.admin.build_file or self.admin_directory / "etc" / "build.json"
+
+    @property
+    def rpc_users_file(self) -> Path:
+        """Local users of the rpc surface, and the rights of groups."""
+        return self.rpc.users_file or self.server.state / "rpc-users.toml"
+
+    @property
+    def rpc_uploads(self) -> Path:
+        """Where POST files of the rpc surface writes to."""
+        return self.rpc.uploads or self.server.state / "rpc" / "uploads"
+
+    @property
+    def rpc_downloads(self) -> Path:
+        """What GET and DELETE files of the rpc surface act on."""
+        return self.rpc.downloads or self.server.state / "rpc" / "downloads"
 
     @property
     def upload_limit(self) -> int:

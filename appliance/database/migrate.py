@@ -18,7 +18,7 @@ from appliance.database.errors import DatabaseCorrupt, MigrationError, NewerData
 from appliance.database.file import BACKUP_INFIX, backups, connect, explain, make_private
 from appliance.files import fsync_directory
 
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 """Every revision of the schema from the first to the one of `schema.sql`."""
 
 KEPT_BACKUPS: Final = 3

@@ -7,7 +7,18 @@ and adds a migration with its revision at the end of `migrate.REVISIONS`; tests 
 
 from typing import Final
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata: Final = MetaData(
     naming_convention={
@@ -81,3 +92,53 @@ api_tokens: Final = Table(
     sqlite_with_rowid=False,
 )
 """`hash` is that of the token's text, SHA-256 in hex."""
+
+rpc_sessions: Final = Table(
+    "rpc_sessions",
+    metadata,
+    Column("jti", Text, primary_key=True),
+    Column("username", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("pending", Integer, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Live tokens, by their id; `pending` (1) ones wait for the second factor."""
+
+rpc_second_factors: Final = Table(
+    "rpc_second_factors",
+    metadata,
+    Column("username", Text, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("enabled_at", Integer),
+    Column("last_step", Integer, nullable=False),
+    Column("codes_shown_at", Integer),
+    sqlite_with_rowid=False,
+)
+"""`secret` is encrypted; `last_step` is the time step of the last code that was accepted."""
+
+rpc_recovery_codes: Final = Table(
+    "rpc_recovery_codes",
+    metadata,
+    Column("username", Text, primary_key=True),
+    Column("hash", String(64), primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Codes that have not been used yet."""
+
+rpc_jobs: Final = Table(
+    "rpc_jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("username", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("progress", Integer),
+    Column("created_at", Integer, nullable=False),
+    Column("ended_at", Integer),
+    sqlite_with_rowid=False,
+)
+"""Calls that were asked to run as jobs; the result of one that has ended is in a file."""

@@ -62,6 +62,48 @@ CREATE TABLE api_tokens (
     CONSTRAINT uq_api_tokens_hash UNIQUE (hash)
 ) WITHOUT ROWID;
 
+-- Live tokens of the rpc surface, by their id; pending (1) ones wait for the second factor.
+CREATE TABLE rpc_sessions (
+    jti TEXT NOT NULL,
+    username TEXT NOT NULL,
+    address TEXT NOT NULL,
+    credential TEXT NOT NULL,
+    pending INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    CONSTRAINT pk_rpc_sessions PRIMARY KEY (jti)
+) WITHOUT ROWID;
+
+-- The secret is encrypted; last_step is the time step of the last code that was accepted.
+CREATE TABLE rpc_second_factors (
+    username TEXT NOT NULL,
+    secret BLOB NOT NULL,
+    enabled_at INTEGER,
+    last_step INTEGER NOT NULL,
+    codes_shown_at INTEGER,
+    CONSTRAINT pk_rpc_second_factors PRIMARY KEY (username)
+) WITHOUT ROWID;
+
+-- Codes that have not been used yet.
+CREATE TABLE rpc_recovery_codes (
+    username TEXT NOT NULL,
+    hash VARCHAR(64) NOT NULL,
+    CONSTRAINT pk_rpc_recovery_codes PRIMARY KEY (username, hash)
+) WITHOUT ROWID;
+
+-- Calls that were asked to run as jobs; the result of one that has ended is in a file.
+CREATE TABLE rpc_jobs (
+    id TEXT NOT NULL,
+    username TEXT NOT NULL,
+    object TEXT NOT NULL,
+    method TEXT NOT NULL,
+    status TEXT NOT NULL,
+    progress INTEGER,
+    created_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    CONSTRAINT pk_rpc_jobs PRIMARY KEY (id)
+) WITHOUT ROWID;
+
 -- The log is append-only: a row may go only when an anchor holds its place in the chain, and an anchor may only
 -- name a row that is there. INSERT is watched as well: INSERT OR REPLACE deletes without firing a trigger.
 CREATE TRIGGER audit_ordered BEFORE INSERT ON audit
@@ -86,4 +128,4 @@ CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor
 CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor
     BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 
-INSERT INTO alembic_version VALUES ('0003');
+INSERT INTO alembic_version VALUES ('0004');

@@ -3,13 +3,13 @@
 import math
 import re
 from enum import Enum
+from typing import Protocol
 
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from appliance.identity.helper_frames import MAX_PASSWORD, Outcome, Reply
 from appliance.identity.helper_owner import HelperOwner
-from appliance.identity.login_backoff import LoginBackoff
 from appliance.process.eventual import Tasks
 from appliance.process.reactor import ProcessReactor, sleep
 from appliance.secret import Secret
@@ -45,6 +45,19 @@ class TooManyChecks(Exception):
         self.retry_after = retry_after
 
 
+class Backoff(Protocol):
+    """Whom it lets wait, and how long; see `LoginBackoff`."""
+
+    def retry_after(self, user: str, address: str) -> float:
+        """Seconds until a password of `user` from `address` is looked at again; 0 = now."""
+
+    def failed(self, user: str, address: str) -> None:
+        """Note a password that was refused."""
+
+    def succeeded(self, user: str, address: str) -> None:
+        """Forget what counts against `user` from `address`."""
+
+
 class PasswordChecker:
     """
     Checks passwords in the helper process: four at once, eight more in a queue.
@@ -55,7 +68,7 @@ class PasswordChecker:
 
     _log = Logger()
 
-    def __init__(self, reactor: ProcessReactor, helper: HelperOwner, backoff: LoginBackoff) -> None:
+    def __init__(self, reactor: ProcessReactor, helper: HelperOwner, backoff: Backoff) -> None:
         self._reactor = reactor
         self._helper = helper
         self._backoff = backoff
@@ -72,13 +85,8 @@ class PasswordChecker:
         """Where `enabled` is false, the reason and what to do, for whoever runs the machine."""
         return self._helper.why_not
 
-    async def start(self) -> None:
-        """Start the helper. Returns at once: checks wait until it has proved that it refuses."""
-        self._helper.start()
-
     async def stop(self) -> None:
-        """End the helper; whoever waits for a check gets `UNAVAILABLE`."""
-        await self._helper.stop()
+        """Wait for the checks that run; the helper has been stopped, so they end."""
         await self._tasks.finished()
 
     async def check(self, username: str, password: Secret | str, address: str) -> Verdict:

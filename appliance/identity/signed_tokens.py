@@ -4,8 +4,9 @@ One key serves all surfaces; an audience for each surface and purpose keeps a to
 """
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import jwt
 import msgspec
@@ -22,7 +23,7 @@ SKEW = 60
 
 # The times are compared with the clock we are given, not with PyJWT's.
 _OPTIONS: jwt.types.Options = {
-    "require": ["sub", "aud", "jti", "iat", "exp"],
+    "require": ["aud", "jti", "exp"],
     "strict_aud": True,
     "verify_exp": False,
     "verify_iat": False,
@@ -34,8 +35,11 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
+EXPIRED = "Token is expired"
+
+
 class BadToken(Exception):
-    """Not a token of ours, not for this purpose, or no longer valid."""
+    """Not a token of ours, not for this purpose, or no longer valid; the text says which, for those who may know."""
 
 
 class KeyUnusable(Exception):
@@ -55,6 +59,9 @@ class Claims(msgspec.Struct, frozen=True):
     ims: Moment
     iat: Moment
     exp: Moment
+
+
+C = TypeVar("C", bound=msgspec.Struct)
 
 
 def load_key(path: Path) -> bytes:
@@ -88,43 +95,86 @@ def _make_key(path: Path) -> bytes:
     return key
 
 
-class SignedTokens:
-    """Makes and checks the tokens of one `audience`. A token found good is remembered until it expires."""
+class TokenCodec(Generic[C]):
+    """
+    Signs and checks the tokens of one `audience`, which say what is in a struct `kind`.
 
-    def __init__(self, clock: IReactorTime, key: bytes, audience: str) -> None:
+    `life` tells from when until when (seconds) one counts. A token found good is remembered until it expires.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, key: bytes, audience: str, kind: type[C], life: Callable[[C], tuple[int, int]]
+    ) -> None:
         self._clock = clock
         self._key = key
         self._audience = audience
-        self._known: dict[str, Claims] = {}
+        self._kind = kind
+        self._life = life
+        self._known: dict[str, C] = {}
 
-    def make(self, subject: str, session: str, lifetime: int, since: int) -> tuple[str, Claims]:
-        """A token for `lifetime` seconds, and what it says; a revocation after `since` (milliseconds) ends it."""
-        now = int(self._clock.seconds())
-        claims = Claims(subject, secrets.token_hex(16), session, since, now, now + lifetime)
-        content = {**msgspec.structs.asdict(claims), "aud": self._audience}
-        return jwt.encode(content, self._key, ALGORITHM), claims
+    def sign(self, claims: C) -> str:
+        """The token that says this."""
+        return jwt.encode({**msgspec.to_builtins(claims), "aud": self._audience}, self._key, ALGORITHM)
 
-    def check(self, token: str) -> Claims:
-        """What `token` says. Raises `BadToken`; whether it was revoked is another question."""
+    def check(self, token: str) -> C:
+        """What `token` says. Raises `BadToken` with the reason; whether it was revoked is another question."""
         claims = self._known.get(token)
         known = claims is not None
         if claims is None:
             claims = self._parse(token)
+        since, until = self._life(claims)
         # What comes from the future is refused: a clock that starts at 1970 must not open what has expired.
-        if not claims.iat - SKEW <= self._clock.seconds() < claims.exp:
+        if not since - SKEW <= self._clock.seconds() < until:
             self._known.pop(token, None)
-            raise BadToken
+            raise BadToken(EXPIRED)
         if not known:
             if len(self._known) >= MAX_CACHED:
                 del self._known[next(iter(self._known))]
             self._known[token] = claims
         return claims
 
-    def _parse(self, token: str) -> Claims:
+    def _parse(self, token: str) -> C:
         if len(token) > MAX_LENGTH or not token.isascii():
-            raise BadToken
+            raise BadToken("token is malformed")
         try:
             content = jwt.decode(token, self._key, [ALGORITHM], options=_OPTIONS, audience=self._audience)
-            return msgspec.convert(content, Claims)
-        except (jwt.InvalidTokenError, msgspec.ValidationError, RecursionError, ValueError, TypeError):
+            return msgspec.convert(content, self._kind)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, RecursionError, ValueError, TypeError) as error:
+            raise BadToken(_why(error)) from None
+
+
+class SignedTokens:
+    """Makes and checks the tokens of one `audience` that say what is in `Claims`."""
+
+    def __init__(self, clock: IReactorTime, key: bytes, audience: str) -> None:
+        self._clock = clock
+        self._codec = TokenCodec(clock, key, audience, Claims, lambda claims: (claims.iat, claims.exp))
+
+    def make(self, subject: str, session: str, lifetime: int, since: int) -> tuple[str, Claims]:
+        """A token for `lifetime` seconds, and what it says; a revocation after `since` (milliseconds) ends it."""
+        now = int(self._clock.seconds())
+        claims = Claims(subject, secrets.token_hex(16), session, since, now, now + lifetime)
+        return self._codec.sign(claims), claims
+
+    def check(self, token: str) -> Claims:
+        """What `token` says. Raises `BadToken`, which tells nobody why; whether it was revoked is another question."""
+        try:
+            return self._codec.check(token)
+        except BadToken:
             raise BadToken from None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, in the words that clients of JWT libraries know."""
+    match error:
+        case jwt.InvalidSignatureError():
+            return "signature is invalid"
+        case jwt.InvalidAlgorithmError():
+            return "invalid signing algorithm"
+        case jwt.InvalidAudienceError():
+            return "token has invalid audience"
+        case jwt.DecodeError() if "segments" in str(error):
+            return "token contains an invalid number of segments"
+        case jwt.MissingRequiredClaimError() | msgspec.ValidationError():
+            return "token has invalid claims"
+    return "token is malformed"

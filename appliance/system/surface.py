@@ -1,6 +1,6 @@
 """Puts the system surface together from the foundations it is given."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,8 +31,6 @@ from appliance.http.router import Router
 from appliance.http.surface import Surface, UploadPolicy
 from appliance.identity.accounts import Accounts
 from appliance.identity.api_tokens import ApiTokens
-from appliance.identity.helper_owner import HelperOwner
-from appliance.identity.login_backoff import LoginBackoff
 from appliance.identity.passwords import PasswordChecker
 from appliance.identity.revocations import Revocations
 from appliance.identity.sessions import Sessions
@@ -67,7 +65,10 @@ TOKEN_USES_INTERVAL = 60.0
 
 @dataclass(frozen=True)
 class Foundations:
-    """What the system surface stands on. `reactor` is also the clock."""
+    """What the system surface stands on. `reactor` is also the clock.
+
+    `user_changed` is told of every user who is not what he was, and whether his tokens must end, for other surfaces.
+    """
 
     reactor: Any
     settings: Settings
@@ -80,6 +81,8 @@ class Foundations:
     access_log: AccessLog
     limits: ConnectionLimits
     lag: ReactorLag
+    passwords: PasswordChecker
+    user_changed: Callable[[str, bool], Awaitable[None]]
 
 
 class System:
@@ -94,7 +97,8 @@ class System:
         self._sessions = Sessions(reactor, settings.state / "tokens.key", self._revocations, SURFACE)
         self._api_tokens = ApiTokens(reactor, foundations.database)
         self._accounts = Accounts(reactor, threads)
-        self._passwords = PasswordChecker(reactor, HelperOwner(reactor, runner), LoginBackoff(reactor))
+        self._passwords = foundations.passwords
+        self._tell_of_user = foundations.user_changed
         self._authenticator = SystemAuthenticator(
             self._sessions, self._revocations, self._api_tokens, self._accounts, self._admin_groups
         )
@@ -173,7 +177,6 @@ class System:
         self._cpu.start()
         await self._storage.start()
         self._network.start()
-        await self._passwords.start()
         self._door.start()
         if self._history is not None:
             self._stop_history = self._sampler.listen(INTERVAL, self._history.add)
@@ -193,15 +196,19 @@ class System:
 
     async def _user_changed(self, name: str, revoke: bool) -> None:
         self._accounts.forget(name)
-        if not revoke:
-            return
         try:
-            await self._authenticator.end_all(name)
+            try:
+                if revoke:
+                    await self._authenticator.end_all(name)
+            finally:
+                await self._tell_of_user(name, revoke)
         except DatabaseError as error:
             raise Unavailable(
                 "what was issued to that user so far ends until this server's next start only: the database is not"
                 " available"
             ) from error
+        if not revoke:
+            return
         self._door.check_user(name)
 
     def _live_endpoints(self, reactor: Any) -> list[Endpoint]:

@@ -1,8 +1,5 @@
 """What can be said of WebSockets without Autobahn: close codes (RFC 6455 section 7.4), frames made for many sockets."""
 
-MESSAGE_LIMIT = 1 << 20
-"""Bytes of a message that we take."""
-
 NORMAL = 1000
 GOING_AWAY = 1001
 UNSUPPORTED = 1003

@@ -4,8 +4,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.util import encode_truncate
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -17,7 +16,6 @@ from appliance.websocket.frames import (
     ABNORMAL,
     GOING_AWAY,
     INTERNAL_ERROR,
-    MESSAGE_LIMIT,
     NO_CODE,
     TOO_BIG,
     UNSUPPORTED,
@@ -25,16 +23,18 @@ from appliance.websocket.frames import (
 )
 from appliance.websocket.intake import Intake
 
+MESSAGE_LIMIT = 1 << 20
 FRAGMENT_LIMIT = 16_384
 """Frames that a message may come in."""
 WAITING_LIMIT = 64
 """Messages of one peer that may wait for their turn; beyond that its connection is not read."""
 WAITING_BYTES = 2 << 20
 
-REASON_LIMIT = 123
 PING_TIMEOUT = 30
 STOP_SECONDS = 2.0
 """What peers get to answer our farewell when the server stops."""
+
+
 _LAST_DATA_OPCODE = 7
 
 
@@ -114,7 +114,7 @@ class Socket(WebSocketServerProtocol):
             self.transport.write(frame)
 
     def close(self, code: int, reason: str) -> None:
-        """Begin to close; `code` is one of RFC 6455 section 7.4, of `reason` 123 bytes are sent.
+        """Begin to close; `code` is one of RFC 6455 section 7.4, `reason` at most 123 bytes.
 
         Messages that wait for their turn are not dealt with any more. What was sent before still goes out: the peer
         gets half a minute to take it and to answer.
@@ -122,11 +122,7 @@ class Socket(WebSocketServerProtocol):
         if self.can_send:
             self._forget_waiting()
             # Not sendClose: it takes the codes of applications only.
-            self.sendCloseFrame(code, encode_truncate(reason, REASON_LIMIT), isReply=False)
-
-    def take_messages_up_to(self, limit: int) -> None:
-        """Refuse larger ones from now on (1009); `limit` in bytes, at most MESSAGE_LIMIT, which holds at first."""
-        self.maxMessagePayloadSize = self.maxFramePayloadSize = limit
+            self.sendCloseFrame(code, reason.encode(), isReply=False)
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -239,8 +235,6 @@ class Socket(WebSocketServerProtocol):
                 self._waiting_bytes -= len(message)
                 self._throttle()
                 await self._conversation.received(message)
-        except CancelledError:
-            raise  # the server stops
         except Exception:
             self._log.failure("A WebSocket's message could not be dealt with")
             self.close(INTERNAL_ERROR, "internal error")

@@ -22,12 +22,15 @@ from appliance.database.errors import (
 from appliance.database.migrate import HISTORY, REVISIONS, History, back_up, prepare
 from appliance.database.upgrade import main, upgrade
 
-NEXT = """
+CURRENT = HISTORY.revisions[-1]
+FOLLOWING = f"{int(CURRENT) + 1:04}"
+
+NEXT = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "{FOLLOWING}"
+down_revision = "{CURRENT}"
 
 
 def upgrade() -> None:
@@ -55,8 +58,8 @@ def later(tmp_path: Path) -> History:
 def following(tmp_path: Path, source: str) -> History:
     directory = tmp_path / "later 100%"
     shutil.copytree(HISTORY.directory, directory, ignore=shutil.ignore_patterns("__pycache__"))
-    (directory / "versions" / "0004_fruit.py").write_text(source)
-    return History((*HISTORY.revisions, "0004"), directory)
+    (directory / "versions" / f"{FOLLOWING}_fruit.py").write_text(source)
+    return History((*HISTORY.revisions, FOLLOWING), directory)
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -117,11 +120,11 @@ def test_older_file_is_copied_and_migrated(path: Path, later: History) -> None:
     insert_nonce(path, "apple")
     prepare(path, later)
     assert query(path, "SELECT * FROM fruit") == [(1, "apple")]
-    backup = path.with_name(path.name + ".before-0003")
+    backup = path.with_name(path.name + ".before-" + CURRENT)
     assert sorted(os.listdir(path.parent)) == [path.name, backup.name]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert query(backup, "SELECT nonce FROM nonces") == [("apple",)]
-    assert query(backup, "SELECT * FROM alembic_version") == [("0003",)]
+    assert query(backup, "SELECT * FROM alembic_version") == [(CURRENT,)]
 
 
 def test_failing_migration_leaves_the_file_and_tells_why(path: Path, tmp_path: Path) -> None:
@@ -144,7 +147,7 @@ def test_migration_that_leaves_orphans_is_refused(path: Path, tmp_path: Path) ->
     prepare(path)
     with pytest.raises(MigrationError, match="missing row of fruit"):
         prepare(path, following(tmp_path, source))
-    assert query(path, "SELECT * FROM alembic_version") == [("0003",)]
+    assert query(path, "SELECT * FROM alembic_version") == [(CURRENT,)]
 
 
 def test_migration_takes_no_longer_than_it_may(path: Path, tmp_path: Path) -> None:
@@ -157,8 +160,8 @@ def test_migration_takes_no_longer_than_it_may(path: Path, tmp_path: Path) -> No
 
 def test_migration_that_does_not_arrive(path: Path, later: History) -> None:
     prepare(path)
-    with pytest.raises(MigrationError, match="is at 0004 after the migration, not 0005"):
-        prepare(path, History((*later.revisions, "0005"), later.directory))
+    with pytest.raises(MigrationError, match=f"is at {FOLLOWING} after the migration, not 9999"):
+        prepare(path, History((*later.revisions, "9999"), later.directory))
 
 
 def test_file_of_a_newer_version_is_left_alone(path: Path, later: History) -> None:
@@ -224,7 +227,7 @@ def test_backup_that_fails_stops_the_migration(path: Path, later: History, monke
         with pytest.raises(MigrationError, match=r"cannot be copied before its migration.*No space left"):
             prepare(path, later)
     assert os.listdir(path.parent) == [path.name]
-    assert query(path, "SELECT * FROM alembic_version") == [("0003",)]
+    assert query(path, "SELECT * FROM alembic_version") == [(CURRENT,)]
 
 
 def test_file_held_by_another_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

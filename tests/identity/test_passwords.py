@@ -252,14 +252,20 @@ class HelperTestCase(TestCase):
         self.runner = ProcessRunner(reactor)
         self.backoff = LoginBackoff(reactor)
         self.checker: PasswordChecker | None = None
+        self.owner: HelperOwner | None = None
 
     async def tearDown(self) -> None:  # type: ignore[override]
-        if self.checker is not None:
-            await self.checker.stop()
+        await self.stop()
         await self.runner.stop()
         await eventually(lambda: set(children()) <= self.before, "the reaping of every child")
         self.assertNotIn(PASSWORD, self.said())
         self.flushLoggedErrors()
+
+    async def stop(self) -> None:
+        """As the server does it at its end."""
+        if self.owner is not None and self.checker is not None:
+            await self.owner.stop()
+            await self.checker.stop()
 
     def said(self, level: LogLevel | None = None) -> str:
         """What was logged, with all that the events hold."""
@@ -268,8 +274,9 @@ class HelperTestCase(TestCase):
 
     async def start(self, *prefix: str, limit: float = 30, command: list[str] | None = None) -> PasswordChecker:
         command = command or [*self.machine.prefix, *prefix, *helper_command(limit)]
-        self.checker = PasswordChecker(reactor, HelperOwner(reactor, self.runner, command), self.backoff)
-        await self.checker.start()
+        self.owner = HelperOwner(reactor, self.runner, command)
+        self.checker = PasswordChecker(reactor, self.owner, self.backoff)
+        self.owner.start()
         return self.checker
 
     def begin(self, name: str, password: str = PASSWORD, address: str = ADDRESS) -> "Deferred[Verdict]":
@@ -366,15 +373,16 @@ class CheckTests(HelperTestCase):
         checks = [self.begin("slow", address=f"10.0.2.{number}") for number in range(10)]
         await eventually(lambda: len(descendants(pid)) >= 8, "four checks")
         everybody = descendants(pid)
-        await checker.stop()
+        await self.stop()
         self.assertEqual(set(await gatherResults(checks)), {Verdict.UNAVAILABLE})
         self.assertFalse(any(map(alive, [pid, *everybody])))
         self.assertFalse(checker.enabled)
         self.assertIs(await self.check("ann"), Verdict.UNAVAILABLE)
 
     async def test_stopping_what_never_started(self) -> None:
-        checker = PasswordChecker(reactor, HelperOwner(reactor, self.runner), self.backoff)
-        await checker.stop()
+        self.owner = HelperOwner(reactor, self.runner)
+        self.checker = PasswordChecker(reactor, self.owner, self.backoff)
+        await self.stop()
 
     async def test_su(self) -> None:
         with without_login_service(self.machine):
@@ -493,7 +501,7 @@ class TroubleTests(HelperTestCase):
             checker = await self.start(command=command)
             self.assertIs(await self.check("ann"), Verdict.UNAVAILABLE)
             self.assertFalse(checker.enabled)
-            await checker.stop()
+            await self.stop()
 
     async def test_a_helper_that_says_nothing_is_ended(self) -> None:
         self.patch(helper_owner, "START_LIMIT", 0.2)

@@ -86,7 +86,7 @@ def test_expires_to_the_second(tokens: SignedTokens, clock: Clock) -> None:
     clock.advance(0.1)
     assert refused(tokens, token)  # remembered as good until now
     assert refused(fresh, token)  # never seen before
-    assert tokens._known == {} == fresh._known
+    assert tokens._codec._known == {} == fresh._codec._known
 
 
 def test_comes_not_from_the_future(tokens: SignedTokens, clock: Clock) -> None:
@@ -200,7 +200,7 @@ def test_memory_is_bounded_and_what_is_bad_is_not_remembered(
         tokens.check(signed(jti=str(number)))
         assert refused(tokens, signed(jti=str(number), key=b"x" * KEY_BYTES))
         assert refused(tokens, signed(jti=f"e{number}", exp=NOW))
-    assert [claims.jti for claims in tokens._known.values()] == [str(number) for number in range(40, 50)]
+    assert [claims.jti for claims in tokens._codec._known.values()] == [str(number) for number in range(40, 50)]
     tokens.check(signed(jti="0"))
 
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support.machine import system_server
+from tests.support.rpc import rpc_server
 from tests.support.server import TOKEN, Server, running
 
 _EXAMPLES = "25"
@@ -58,3 +59,11 @@ def test_the_system_surface(tmp_path: Path) -> None:
         assert server.api("GET", "/system/summary").status == 200
         throw(server.server, tmp_path, document, session, only=r"/auth/logout")
         assert server.api("GET", "/system/summary").status == 401
+
+
+def test_the_rpc_surface(tmp_path: Path) -> None:
+    with rpc_server(tmp_path, "[server]\nmax_connections_per_address = 1000\n") as server:
+        # A wrong password costs two seconds, the end of the token ends the run, and a call that fails is a 500.
+        without = r"/(login|logout|refresh|sudo|ubus/call)$"
+        throw(server.server, tmp_path, "/api/ubus/openapi.json", server.tokens["root"], without=without)
+        assert server.api("GET", "/2fa", token=server.tokens["root"]).status == 200

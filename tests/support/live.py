@@ -34,7 +34,7 @@ from appliance.websocket.socket import Socket
 from tests.support.database import DatabaseTestCase
 from tests.support.listening import ListeningTestCase, reactor
 from tests.support.site import Notebook
-from tests.support.websocket import Client, connect, forget_timers, leave
+from tests.support.websocket import Client, connect, forget_timers
 
 NOW = 1_800_000_000
 LIMIT = 4
@@ -97,7 +97,6 @@ class LiveTestCase(ListeningTestCase, DatabaseTestCase):
         self.users = {name: account(name, uid) for name, uid in (("ann", 1000), ("bob", 1001))}
         self.users["ann"] = account("ann", 1000, "sudo")
         self.channels: list[Recorder] = []
-        self.clients: list[Client] = []
         self.background = Background()
         database = await self.opened()
         revocations = Revocations(database, self.clock)
@@ -144,7 +143,6 @@ class LiveTestCase(ListeningTestCase, DatabaseTestCase):
 
     async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
         await self.door.stop()
-        await leave(self.clients)
         await self.background.stop()
         await self.site.drain(0)
         forget_timers()
@@ -167,9 +165,7 @@ class LiveTestCase(ListeningTestCase, DatabaseTestCase):
         self, path: str = "/ws/test", *, origin: str | None = None, headers: dict[str, str] | None = None
     ) -> Client:
         """A socket that has said nothing yet."""
-        client = await connect(self.port, path, origin=origin, headers=headers)
-        self.clients.append(client)
-        return client
+        return await connect(self.port, path, origin=origin, headers=headers)
 
     async def authenticated(self, name: str = "ann", path: str = "/ws/test") -> Client:
         """A socket of a user, who has been greeted."""

@@ -57,14 +57,6 @@ async def connect(port: int, path: str, *, origin: str | None = None, headers: d
     return client
 
 
-async def leave(clients: list[Client]) -> None:
-    """Cut the connections that are open still, and return when all are gone."""
-    for client in clients:
-        if not client.ended.called:
-            client.transport.abortConnection()
-            await client.ended
-
-
 def forget_timers() -> None:
     """Cancel Autobahn's batches of timers: the clock of a batch runs on when all in it are cancelled."""
     for call in reactor.getDelayedCalls():

@@ -16,12 +16,11 @@ from appliance.http.site import Limits, Site
 from appliance.http.surface import Surface, Surfaces
 from appliance.identity.caller import anyone
 from appliance.threads import Threads
-from appliance.websocket.frames import MESSAGE_LIMIT
 from appliance.websocket.handshake import OpenSockets, check_origin, check_upgrade
-from appliance.websocket.socket import FRAGMENT_LIMIT, WAITING_LIMIT, Socket, Sockets
+from appliance.websocket.socket import FRAGMENT_LIMIT, MESSAGE_LIMIT, WAITING_LIMIT, Socket, Sockets
 from tests.support.listening import ListeningTestCase, reactor
 from tests.support.site import Doorkeeper, Notebook, PlainEnvelope
-from tests.support.websocket import Client, connect, forget_timers, leave
+from tests.support.websocket import Client, connect, forget_timers
 
 
 class Echo:
@@ -75,7 +74,6 @@ class SocketTestCase(ListeningTestCase):
         self.turns: list[Deferred[None]] = []
         self.begun: list[bytes] = []
         self.groups: list[str] = []
-        self.clients: list[Client] = []
         self.limit = OpenSockets(3)
         self.background = Background()
         self.sockets = Sockets(reactor, self.background)
@@ -104,14 +102,11 @@ class SocketTestCase(ListeningTestCase):
     async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
         await self.background.stop()
         await self.sockets.close_all()
-        await leave(self.clients)
         await self.site.drain(0)
         forget_timers()
 
     async def connect(self, origin: str | None = None, path: str = "/ws/echo") -> Client:
-        client = await connect(self.port, path, origin=origin)
-        self.clients.append(client)
-        return client
+        return await connect(self.port, path, origin=origin)
 
     async def test_messages_come_back_in_order(self) -> None:
         client = await self.connect()

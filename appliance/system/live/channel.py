@@ -15,8 +15,7 @@ class Channel:
     Messages come one at a time and in order: the next one when the method has returned. A method may therefore wait
     (for a program to read its input) and hold back the client with it. It may raise `BadMessage`, an `HttpError` or
     any error that `system.envelope.translate` knows: the client is told and the socket kept. Anything else is a
-    defect and closes the socket. What a method waits for must end with `closed`. A client that does not keep up is
-    waited for before all of them but `input`.
+    defect and closes the socket.
     """
 
     def __init__(self, peer: Peer) -> None:

@@ -11,11 +11,10 @@ from appliance.http.access_log import AccessLog, Opening
 from appliance.http.call import Call
 from appliance.http.errors import HttpError, forbidden
 from appliance.http.replies import Upgrade
-from appliance.identity.caller import Permission
+from appliance.identity.caller import Caller, Permission
 from appliance.system.authenticator import Recognised, SystemAuthenticator, bearer
 from appliance.system.live.channel import ChannelMaker
 from appliance.system.live.session import Route, Session
-from appliance.websocket.frames import ABNORMAL
 from appliance.websocket.handshake import OpenSockets, check_origin, check_upgrade
 from appliance.websocket.on_demand import SocketsOnDemand
 
@@ -93,13 +92,12 @@ class Door:
         group = self._limit.enter(call.address)
         self._sessions[session] = group, self._access_log.begin(call)
         self._unchecked.append(session)
-        if shown is not None:
-            call.caller = shown[1].caller
+        call.caller = shown[1].caller if shown is not None else Caller("anonymous", "", address=call.address)
         return Upgrade(sockets.make(session))
 
     def check_user(self, name: str) -> None:
         """Look at a user's sessions again: his account has just been changed."""
-        for session in list(self._sessions):
+        for session in self._sessions:
             if session.username == name:
                 self._background.spawn("checking who is connected", session.check())
 
@@ -109,8 +107,6 @@ class Door:
         self._limit.leave(group)
         if socket is not None:
             self._access_log.end(opening, session.username, socket.close_code, socket.sent)
-        else:
-            self._access_log.end(opening, session.username, ABNORMAL, 0)
 
     async def _shown(self, call: Call) -> tuple[str, Recognised] | None:
         if call.header("Authorization") is None:
@@ -123,9 +119,8 @@ class Door:
             session.prove()
 
     async def _check_some(self) -> None:
-        """Begin to check a tenth of them. None waits for another: a name service may be slow to tell of one user."""
         for _ in range(-(-len(self._unchecked) // CHECK_ROUNDS)):
             session = self._unchecked.popleft()
             if session in self._sessions:
                 self._unchecked.append(session)
-                self._background.spawn("checking who is connected", session.check())
+                await session.check()

@@ -14,16 +14,13 @@ from appliance.system.envelope import translate
 from appliance.system.live.channel import Channel, ChannelMaker
 from appliance.system.live.messages import Auth, Authenticated, AuthResult, BadMessage, Incoming, Pong, encode, error
 from appliance.system.live.peer import Peer
-from appliance.websocket.frames import MESSAGE_LIMIT, TRY_AGAIN_LATER
+from appliance.websocket.frames import TRY_AGAIN_LATER
 
 if TYPE_CHECKING:
     from appliance.websocket.socket import Socket
 
 AUTH_SECONDS = 10.0
 """What a client gets to send its first `auth`."""
-
-UNKNOWN_LIMIT = 64 * 1024
-"""Bytes of a message of somebody who is not known yet: there may be very many of them."""
 
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
@@ -89,9 +86,7 @@ class Session:
         if self._shown is not None:
             (self._token, recognised), self._shown = self._shown, None
             self._accept(socket, recognised)
-            self.prove()  # it may have been revoked meanwhile
         else:
-            socket.take_messages_up_to(UNKNOWN_LIMIT)
             self._timer = self._clock.callLater(AUTH_SECONDS, self._too_late)
 
     async def received(self, message: bytes) -> None:
@@ -99,18 +94,15 @@ class Session:
         socket = self._socket
         if socket is None or self._is_over:
             return
+        await socket.drained()
         try:
             incoming = Incoming(message)
         except BadMessage as problem:
-            await socket.drained()
             socket.send(encode(error(problem.code, str(problem))))
             return
-        if incoming.type != "input":  # all others are answered
-            await socket.drained()
         if incoming.type == "auth":
             await self._authenticate(socket, incoming)
         elif self.peer is None or self._channel is None:
-            await socket.drained()
             socket.send(encode(error("UNAUTHORIZED", "Not authenticated", incoming.id)))
         elif incoming.type == "ping":
             socket.send(encode(Pong(incoming.id)))
@@ -133,11 +125,10 @@ class Session:
         """Look at the account again, and end the session if it has lost what was asked for."""
         if self.peer is None or self._is_over:
             return
-        token = self._token
         try:
-            recognised = await self._authenticator.recognise(token, self._address)
+            recognised = await self._authenticator.recognise(self._token, self._address)
         except HttpError as refusal:
-            if refusal.status == 401 and token == self._token:
+            if refusal.status == 401:
                 self._lose("The token or its user is not valid any more")
             return  # else the name service does not answer now: the next check comes soon
         peer = self.peer
@@ -185,19 +176,16 @@ class Session:
                 case "resize":
                     await channel.resize(message)
         except BadMessage as problem:
-            await peer.drained()
             peer.error(problem.code, str(problem), message.id)
         except Exception as problem:
             known = problem if isinstance(problem, HttpError) else translate(problem)
             if known is None:
                 raise
-            await peer.drained()
             peer.refuse(known, message.id)
 
     def _accept(self, socket: "Socket", recognised: Recognised) -> None:
         self._expire_at(recognised.expires_at)
         if self.peer is None:
-            socket.take_messages_up_to(MESSAGE_LIMIT)
             self.peer = Peer(socket, recognised.caller, recognised.account)
             self._channel = self._route.make(self.peer)
         else:

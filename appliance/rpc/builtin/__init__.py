@@ -1,0 +1,1 @@
+"""Objects that answer without a plugin."""
