@@ -11,9 +11,9 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from appliance.cli import main
-from tests.support.machine import system_server
+from tests.support.machine import machine, system_server
 from tests.support.node import command
-from tests.support.server import ROOT, running
+from tests.support.server import ROOT, Server, running
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -125,3 +125,54 @@ def test_the_example_of_a_websocket_works_in_node(tmp_path: Path) -> None:
     assert "authenticated: true, username: 'reader'" in finished.stdout
     for metric in ("cpu", "memory", "disk", "network", "load"):
         assert f"metric: '{metric}'" in finished.stdout
+
+
+def test_writing_a_plugin_works_when_pasted(tmp_path: Path) -> None:
+    """From the file to the call; nothing differs but where the folders and the port are."""
+    commands = tmp_path / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    for name, module in (("appliance", "appliance.cli"), ("api-cli", "appliance.api_cli")):
+        program = commands / name
+        program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m {module} "$@"\n')
+        program.chmod(0o755)
+    plugins, acls = tmp_path / "plugins", tmp_path / "acl.d"
+    plugins.mkdir()
+    config = f'[rpc]\nplugin_directories = ["{plugins}"]\nacl_directories = ["{acls}"]\n'
+    with machine(tmp_path) as inside:
+        inside.run("mkdir", "-p", "/etc/appliance")
+        inside.run("tee", "/etc/appliance/appliance.toml", stdin=config)
+        server = Server(tmp_path / "server", config, prefix=inside.prefix)
+        server.start()
+        try:
+            finished = subprocess.run(
+                [*inside.prefix, "bash", "-eu", "-o", "pipefail", "-c", f"cd {tmp_path}\n" + block_after("Plugins")],
+                cwd=tmp_path,
+                env={
+                    **os.environ,
+                    "STATE": str(server.state),
+                    "PLUGINS": str(plugins),
+                    "ACLS": str(acls),
+                    "APPLIANCE_URL": f"{server.base}/api",
+                },
+                capture_output=True,
+                text=True,
+                timeout=180,
+                check=False,
+            )
+        finally:
+            server.stop()
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stdout.splitlines() == [
+        f"{server.state}/rpc-users.toml: user root set",
+        '{"result": "hello world"}',
+        '{"result": "from a pipe"}',
+        "exit code 1",
+        "exit code 1",
+        "exit code 2",
+        '{"code":200,"data":{"result": "hello curl"},"message":"ubus call action success"}',
+        f"{server.state}/rpc-users.toml: user reader set",
+        '{"result": "myvalue"}',
+        "reader may call ns.example say: example-reader (read)",
+    ]
+    for expected in ("400 validation_failed", "500 no_such_mood", "401 incorrect Username or Password"):
+        assert expected in finished.stderr
