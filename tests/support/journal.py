@@ -54,3 +54,28 @@ def messages(directory: Path, *arguments: str) -> list[str]:
     argv = ["journalctl", "-q", "--no-pager", "-r", "-o", "cat", f"--directory={directory}", *arguments]
     finished = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120)
     return finished.stdout.splitlines()
+
+
+class Writer:
+    """A journal file that is being written: what `write` is given is found at once by who follows."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._process = subprocess.Popen(
+            [JOURNAL_REMOTE, f"--output={file}", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def write(self, records: Iterable[bytes]) -> None:
+        """Add entries."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"".join(records))
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Return when all has been written."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(120) == 0

@@ -1,6 +1,5 @@
 """Pages of the log, from whatever keeps it on this machine."""
 
-import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +9,16 @@ from twisted.internet.defer import DeferredLock, TimeoutError
 
 from appliance.host.errors import Invalid, Unavailable
 from appliance.host.journal import syslog_files
-from appliance.host.journal.command import PROGRAM
 from appliance.host.journal.entries import LogEntry, decode
 from appliance.host.journal.files import JournalFiles, scan
 from appliance.host.journal.index import Index
+from appliance.host.journal.presence import SYSLOG_FOLDER, look
 from appliance.host.journal.query import LogFilter
 from appliance.host.journal.reader import COUNT_LIMIT, JournalReader, PageTooLarge
-from appliance.process.command import ENVIRONMENT
 from appliance.process.reactor import ProcessReactor, within
 from appliance.process.run import ProcessRunner
 from appliance.threads import Threads
 
-SYSLOG_FOLDER = Path("/var/log")
 MAX_FILTERS = 16
 """How many filters are remembered: at most 700 KB each."""
 
@@ -42,14 +39,6 @@ class LogPage(msgspec.Struct):
     page: int
     page_size: int
     total_capped: bool
-
-
-class _Found(msgspec.Struct):
-    """What keeps the log."""
-
-    journalctl: bool
-    journal: bool
-    syslog: bool
 
 
 class _Remembered:
@@ -102,7 +91,7 @@ class Journal:
         filter that has an `until`. Raises `Unavailable` where nothing keeps a log or too much is asked at once, and
         `Invalid` for a `size` whose entries do not fit into memory.
         """
-        found = await self._threads.run(self._look)
+        found = await self._threads.run(look, self._directory, self._syslog_folder)
         if found.journalctl and found.journal:
             return await self._journal_page(wanted, number, size)
         if found.syslog:
@@ -110,13 +99,6 @@ class Journal:
         if found.journalctl:
             return LogPage([], 0, number, size, False)
         raise Unavailable("There is neither journalctl nor a syslog file on this machine")
-
-    def _look(self) -> _Found:
-        return _Found(
-            journalctl=shutil.which(PROGRAM, path=ENVIRONMENT["PATH"]) is not None,
-            journal=bool(scan(self._directory)),
-            syslog=bool(syslog_files.present(self._syslog_folder)),
-        )
 
     async def _syslog_page(self, wanted: LogFilter, number: int, size: int) -> LogPage:
         async with self._reader.turn():

@@ -43,13 +43,14 @@ class Cursors(Consumer):
     """
     Calls `found` with the cursor of each entry, in the order in which they come.
 
-    Stops at the first one that was received before `since` (microseconds since 1970).
+    Stops at the first one that was received before `since` (microseconds since 1970); its cursor is `stopped_at`.
     """
 
     def __init__(self, found: Callable[[bytes], None], since: int | None = None) -> None:
         super().__init__()
         self._found = found
         self._since = since
+        self.stopped_at = b""
         self._rest = b""
 
     def write(self, data: bytes) -> None:
@@ -58,6 +59,7 @@ class Cursors(Consumer):
             raise NotAnExport
         for record in records:
             if self._since is not None and int(_field(record, b"__REALTIME_TIMESTAMP=")) < self._since:
+                self.stopped_at = _field(record, b"__CURSOR=")
                 self.stop()
                 return
             self._found(_field(record, b"__CURSOR="))

@@ -1,38 +1,25 @@
 """
 Syslog's files, for machines without a journal: /var/log/syslog or, without it, /var/log/messages, and the one before.
 
-Lines are in the traditional form (RFC 3164: `Aug  1 10:30:00 host tag[1]: text`, local time, no year) or begin with an
-RFC 3339 time; both may have a `<PRI>` before them, without which a line counts as `info`. What follows a line without
-such a head belongs to it. Everything here blocks.
+Everything here blocks.
 """
 
 import os
-import re
 import stat
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from io import FileIO
 from pathlib import Path
 
 from appliance.host.errors import Unavailable
-from appliance.host.journal.entries import LogEntry, from_microseconds, priority_name, process_id
+from appliance.host.journal.entries import LogEntry
 from appliance.host.journal.query import LogFilter
+from appliance.host.journal.syslog_text import SyslogText
 
 READ_LIMIT = 32 << 20
 """How many bytes are read at most, the newest."""
 
 _FAMILIES = ("syslog", "messages")
-_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-_HEAD = re.compile(
-    rb"(?:<(?P<pri>[0-9]{1,3})>1? ?)?"
-    rb"(?P<time>(?:" + b"|".join(_MONTHS) + rb") [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
-    rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})) "
-    rb"(?P<host>[^\s]{1,255}) "
-    rb"(?:(?P<tag>[^\s:\[]{1,128})(?:\[(?P<pid>[0-9]{1,9})\]:?|:) ?)?"
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEARS_BACK = 8  # until there is a 29 February, even around a year like 2100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +32,25 @@ class SyslogPage:
 
 
 def present(folder: Path) -> Sequence[Path]:
-    """The files to read, newest first."""
+    """The files to read, newest first. While files are rotated the newest is missing for a moment."""
     for family in _FAMILIES:
-        if (folder / family).is_file():
-            return [path for path in (folder / family, folder / f"{family}.1") if path.is_file()]
+        found = [path for path in (folder / family, folder / f"{family}.1") if path.is_file()]
+        if found:
+            return found
     return []
+
+
+def open_file(path: Path) -> FileIO:
+    """Open a file, unbuffered. Raises `Unavailable` for one that cannot be read, and for what is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    file = FileIO(descriptor)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise Unavailable(f"{path} is not a regular file")
+    return file
 
 
 def read(folder: Path, wanted: LogFilter, first: int, count: int) -> SyslogPage:
@@ -71,109 +72,13 @@ def read(folder: Path, wanted: LogFilter, first: int, count: int) -> SyslogPage:
     return SyslogPage(entries, total, capped)
 
 
-class _File:
+class _File(SyslogText):
     """The end of a file, at most `limit` bytes, as entries; `cut` says that there is more before it."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-            with os.fdopen(descriptor, "rb") as file:
-                facts = os.fstat(descriptor)
-                if not stat.S_ISREG(facts.st_mode):
-                    raise Unavailable(f"{path} is not a regular file")
-                self.cut = facts.st_size > limit
-                file.seek(max(0, facts.st_size - limit))
-                data = file.read(limit)
-        except OSError as error:
-            raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
-        self.data = data[data.find(b"\n") + 1 :] if self.cut else data
-        self._written = facts.st_mtime
-        self._minutes: dict[bytes, int] = {}
-
-    def matching(self, wanted: LogFilter) -> "array[int]":
-        """Where the entries begin that match, in the order of the file."""
-        found = array("Q")
-        for head, end in self._entries():
-            if self._matches(wanted, head, end):
-                found.append(head.start())
-        return found
-
-    def entry(self, start: int) -> LogEntry:
-        """The entry that begins there."""
-        head, end = next(self._entries(start))
-        return LogEntry(
-            timestamp=from_microseconds(self._moment(head["time"])),
-            priority=priority_name(_priority(head)),
-            unit=_text(head["tag"] or b""),
-            message=self._message(head, end),
-            hostname=_text(head["host"]),
-            pid=process_id(_text(head["pid"] or b"")),
-        )
-
-    def _entries(self, start: int = 0) -> "Iterator[tuple[re.Match[bytes], int]]":
-        """The heads from `start` on, each with the end of its entry."""
-        # Line by line: one regular expression over the whole would keep all other threads out for a second.
-        data, head = self.data, None
-        while start < len(data):
-            next_head = _HEAD.match(data, start)
-            if next_head is not None:
-                if head is not None:
-                    yield head, start
-                head = next_head
-            start = data.find(b"\n", start) + 1 or len(data)
-        if head is not None:
-            yield head, len(data)
-
-    def _matches(self, wanted: LogFilter, head: "re.Match[bytes]", end: int) -> bool:
-        if wanted.service is not None:
-            tag = _text(head["tag"] or b"")
-            if wanted.service not in (tag, f"{tag}.service"):
-                return False
-        if wanted.priority is not None and int(_priority(head) or 6) > wanted.priority:
-            return False
-        if wanted.since is not None and self._moment(head["time"]) < wanted.since:
-            return False
-        if wanted.until is not None and self._moment(head["time"]) > wanted.until:
-            return False
-        return wanted.search is None or wanted.search.lower() in self._message(head, end).lower()
-
-    def _message(self, head: "re.Match[bytes]", end: int) -> str:
-        return _text(self.data[head.end() : end].rstrip(b"\n"))
-
-    def _moment(self, time: bytes) -> int:
-        """Microseconds since 1970; a time that does not exist counts as that of the file."""
-        try:
-            if time[:1].isdigit():
-                return (datetime.fromisoformat(time.decode()) - _EPOCH) // timedelta(microseconds=1)
-            minute, second = time[:12], int(time[13:])
-            if minute not in self._minutes:
-                self._minutes[minute] = self._without_year(minute)
-            return (self._minutes[minute] + second) * 1_000_000
-        except (ValueError, OverflowError):
-            return int(self._written * 1_000_000)
-
-    def _without_year(self, minute: bytes) -> int:
-        """Seconds since 1970 of `Aug  1 10:30`, in the last year in which that was before the file was written."""
-        month, day = _MONTHS.index(minute[:3]) + 1, int(minute[4:6])
-        hour, minutes = int(minute[7:9]), int(minute[10:12])
-        latest = datetime.fromtimestamp(self._written) + timedelta(days=1)
-        for year in range(latest.year, latest.year - _YEARS_BACK - 1, -1):
-            if (month, day) == (2, 29) and not _is_leap(year):
-                continue
-            found = datetime(year, month, day, hour, minutes)
-            if found <= latest:
-                return int(found.timestamp())
-        raise ValueError("a day that does not exist")
-
-
-def _is_leap(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-
-
-def _priority(head: "re.Match[bytes]") -> str:
-    """The severity in `<PRI>` (RFC 5424 section 6.2.1), empty without one."""
-    return str(int(head["pri"]) & 7) if head["pri"] else ""
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+        with open_file(path) as file:
+            facts = os.fstat(file.fileno())
+            self.cut = facts.st_size > limit
+            file.seek(max(0, facts.st_size - limit))
+            data = file.read(limit)
+        super().__init__(data[data.find(b"\n") + 1 :] if self.cut else data, facts.st_mtime)

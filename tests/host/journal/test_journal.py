@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from appliance.host.errors import Invalid, Unavailable
 from appliance.host.journal import command as command_module
 from appliance.host.journal import journal as journal_module
+from appliance.host.journal import presence as presence_module
 from appliance.host.journal import reader as reader_module
 from appliance.host.journal.entries import LEFT_OUT
 from appliance.host.journal.journal import Journal, LogPage
@@ -402,7 +403,7 @@ class JournalTests(TestCase):
         self.assertEqual(([entry.message for entry in page.logs], page.total_count), (["from syslog"], 1))
         append(self.file, numbered(0, 2))
         self.assertEqual((await journal.page(LogFilter(), 1, 10)).total_count, 2)
-        self.patch(journal_module, "PROGRAM", "no-such-journalctl")
+        self.patch(presence_module, "PROGRAM", "no-such-journalctl")
         self.assertEqual((await journal.page(LogFilter(), 1, 10)).logs[0].message, "from syslog")
         (self.folder / "log" / "syslog").unlink()
         with self.assertRaisesRegex(Unavailable, "neither journalctl nor a syslog file"):
