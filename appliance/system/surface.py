@@ -14,6 +14,7 @@ from appliance.host.errors import Unavailable
 from appliance.host.figures import CpuMeter, Figures
 from appliance.host.hardware import HardwareFacts
 from appliance.host.job_status import JobStatuses
+from appliance.host.journal.follow.followers import Followers
 from appliance.host.journal.journal import Journal
 from appliance.host.metrics.filesystems import FileSystems
 from appliance.host.metrics.history import INTERVAL, History
@@ -56,6 +57,7 @@ from appliance.system.live.door import Door
 from appliance.system.live.endpoints import LiveEndpoints
 from appliance.system.live.events import MetricsSource, Source
 from appliance.system.live.feed import Feed
+from appliance.system.live.logs import LOG_EVENTS, LiveLogEndpoints, LogSource, LogStreams
 from appliance.system.live.metric_shapes import event_message, history_entry, metric_messages
 from appliance.threads import Threads
 from appliance.websocket.on_demand import SocketsOnDemand
@@ -118,6 +120,7 @@ class System:
         self._sampler = Sampler(reactor, foundations.background, figures, file_systems)
         self._history = History(history_entry) if settings.system.metrics_history else None
         self._stop_history: Callable[[], None] | None = None
+        self._followers = Followers(reactor, foundations.background, threads, runner, settings.system.journal_directory)
         self._door = Door(
             reactor,
             SocketsOnDemand(reactor, foundations.background, threads),
@@ -148,7 +151,7 @@ class System:
         health = Router("", bind(HealthEndpoints(foundations.reactor)))
         self.surfaces = [
             api,
-            replace(api, prefix="/ws", router=Router("/ws", self._live_endpoints(reactor))),
+            replace(api, prefix="/ws", router=Router("/ws", self._live_endpoints(foundations))),
             replace(
                 api,
                 prefix="/metrics",
@@ -211,10 +214,16 @@ class System:
             return
         self._door.check_user(name)
 
-    def _live_endpoints(self, reactor: Any) -> list[Endpoint]:
-        sources: dict[str, Source] = {"metrics": MetricsSource(Feed(reactor, self._sampler, event_message))}
+    def _live_endpoints(self, foundations: Foundations) -> list[Endpoint]:
+        reactor = foundations.reactor
+        logs = LogStreams(reactor, foundations.background, self._followers)
+        sources: dict[str, Source] = {
+            "metrics": MetricsSource(Feed(reactor, self._sampler, event_message)),
+            LOG_EVENTS: LogSource(logs),
+        }
         groups: list[object] = [
             LiveEndpoints(self._door, Feed(reactor, self._sampler, metric_messages), sources),
+            LiveLogEndpoints(self._door, logs),
         ]
         return [endpoint for group in groups for endpoint in bind(group)]
 

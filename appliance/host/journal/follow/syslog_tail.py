@@ -17,7 +17,7 @@ from appliance.host.journal.syslog_files import READ_LIMIT, open_file, present
 from appliance.host.journal.syslog_text import SyslogText
 
 CHUNK = MESSAGE_LIMIT + 4096
-"""How much is read at once; an entry longer than that is cut."""
+"""How much is read at once: more than the longest entry that comes whole."""
 
 SETTLED = 0.25
 """Seconds without a write after which a file's last entry counts as whole: further lines may belong to it."""
@@ -43,6 +43,7 @@ class SyslogTail:
         self._wanted = wanted
         self._file: FileIO | None = None
         self._offset = 0
+        self._closed = False
         self._lock = Lock()
 
     def begin(self, lines: int | None) -> None:
@@ -51,22 +52,23 @@ class SyslogTail:
 
         They are looked for in the newest `READ_LIMIT` bytes of each file. Raises `Unavailable`.
         """
-        paths = present(self._folder)
-        if not paths:
-            raise Unavailable("There is no syslog file any more")
-        if lines is None:
-            self._open(paths[-1])
-            return
-        for path in paths:
-            file = self._open(path)
-            facts = os.fstat(file.fileno())
-            self._offset = max(0, facts.st_size - READ_LIMIT)
-            text = SyslogText(os.pread(file.fileno(), READ_LIMIT, self._offset), facts.st_mtime)
-            starts = text.matching(self._wanted)
-            if len(starts) >= lines:
-                self._offset += starts[-lines] if lines else len(text.data)
+        with self._lock:
+            paths = [] if self._closed else present(self._folder)
+            if not paths:
+                raise Unavailable("There is no syslog file any more")
+            if lines is None:
+                self._open(paths[-1])
                 return
-            lines -= len(starts)
+            for path in paths:
+                file = self._open(path)
+                facts = os.fstat(file.fileno())
+                self._offset = max(0, facts.st_size - READ_LIMIT)
+                text = SyslogText(os.pread(file.fileno(), READ_LIMIT, self._offset), facts.st_mtime)
+                starts = text.matching(self._wanted)
+                if len(starts) >= lines:
+                    self._offset += starts[-lines] if lines else len(text.data)
+                    return
+                lines -= len(starts)
 
     def read(self, *, final: bool) -> Sequence[LiveEntry]:
         """
@@ -83,8 +85,10 @@ class SyslogTail:
                 self._offset = 0
             following = self._following(facts)  # looked for before reading: what is read then is all there will be
             data = os.pread(self._file.fileno(), CHUNK, self._offset)
-            quiet = abs(time.time() - facts.st_mtime)  # of a time in the future nothing can be said
-            entries, used = self._take(SyslogText(data, facts.st_mtime), whole=final or quiet >= SETTLED)
+            written = os.fstat(self._file.fileno()).st_mtime  # and this after it: what was added since is not quiet
+            quiet = abs(time.time() - written)
+            used = _used(SyslogText(data, written), whole=final or quiet >= SETTLED)
+            entries = self._entries(SyslogText(data[:used], written))
             self._offset += used
             self.at_end = len(data) < CHUNK
             if self.at_end and used == len(data) and following is not None and (final or quiet >= LEFT):
@@ -93,22 +97,15 @@ class SyslogTail:
             return entries
 
     def close(self) -> None:
-        """Let go of the file, once nothing reads it."""
+        """Let go of the file, once nothing reads it, for good."""
         with self._lock:
+            self._closed = True
             if self._file is not None:
                 self._file.close()
                 self._file = None
 
-    def _take(self, text: SyslogText, *, whole: bool) -> tuple[Sequence[LiveEntry], int]:
-        """The entries of `text` that match, and how many bytes are done with. `whole`: its last entry is complete."""
-        full = len(text.data) == CHUNK
-        heads = [head.start() for head, _ in text.heads()]
-        cut = full and len(heads) == 1
-        used = len(text.data)
-        if not cut and (full or not whole):
-            used = heads[-1] if heads else len(text.data) if full else 0
-        starts = [start for start in text.matching(self._wanted) if start < used]
-        return [_live(text.entry(start), cut) for start in starts], used
+    def _entries(self, text: SyslogText) -> Sequence[LiveEntry]:
+        return [_live(text.entry(start)) for start in text.matching(self._wanted)]
 
     def _open(self, path: Path) -> FileIO:
         """Go to the beginning of a file."""
@@ -132,8 +129,19 @@ class SyslogTail:
         return after
 
 
-def _live(entry: LogEntry, cut: bool) -> LiveEntry:
-    truncated = cut or len(entry.message) > MESSAGE_LIMIT
+def _used(text: SyslogText, *, whole: bool) -> int:
+    """How many of the bytes can be taken for entries now. `whole`: the last entry is complete."""
+    full = len(text.data) == CHUNK
+    if whole and not full:
+        return len(text.data)
+    heads = [head.start() for head, _ in text.heads()]
+    if heads and heads[-1]:
+        return heads[-1]
+    # One entry fills it all: it is cut, but not within a line, which may be the next one's head.
+    return (text.data.rfind(b"\n") + 1 or CHUNK) if full else 0
+
+
+def _live(entry: LogEntry) -> LiveEntry:
     return LiveEntry(
         cursor=b"",
         received=(entry.timestamp - _EPOCH) // timedelta(microseconds=1),
@@ -142,5 +150,5 @@ def _live(entry: LogEntry, cut: bool) -> LiveEntry:
         message=entry.message[:MESSAGE_LIMIT],
         hostname=entry.hostname,
         pid=entry.pid,
-        truncated=truncated,
+        truncated=len(entry.message) > MESSAGE_LIMIT,
     )
