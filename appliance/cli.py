@@ -33,6 +33,7 @@ class Commands(click.Group):
         "package": "appliance.admin.commands",
         "license": "appliance.admin.commands",
         "rpc": "appliance.rpc.commands",
+        "logs": "appliance.client.logs",
         "top": "appliance.client.top",
     }
 

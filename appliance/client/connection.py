@@ -12,10 +12,12 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from appliance.client.errors import ClientError
+from appliance.client.errors import ClientError, Unreachable
 from appliance.client.login import TIMEOUT, Envelope, unreachable
 from appliance.client.remote import Remote
 from appliance.secret import Secret
+
+_FOR_NOW = (b"429", b"503")  # of a status line "HTTP/1.1 503 …": refusals that pass
 
 WAITING_LIMIT = 64
 """Messages that may wait to be taken; beyond that nothing is read."""
@@ -102,10 +104,11 @@ class Connection(WebSocketClientProtocol):
 
     def failHandshake(self, reason: str) -> None:
         """The server does not want to: in its own words, where they have come."""
-        words = _words_of(bytes(self.data))
+        response = bytes(self.data)
         super().failHandshake(reason)
         if not self.opened.called:
-            self.opened.errback(ClientError(words or reason))
+            kind = Unreachable if response[9:12] in _FOR_NOW else ClientError
+            self.opened.errback(kind(_words_of(response) or reason))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell whoever waits for the handshake."""
@@ -120,7 +123,7 @@ class Connection(WebSocketClientProtocol):
 
 
 async def connect(reactor: Any, remote: Remote, path: str, token: Secret) -> Connection:
-    """Open the WebSocket `path` (as "/ws/logs") as the owner of `token`. Raises `ClientError`."""
+    """Open the WebSocket `path` (as "/ws/logs") as the owner of `token`. Raises `ClientError`, `Unreachable`."""
     url = f"wss://{remote.authority}{path}"
     factory = WebSocketClientFactory(url, headers={"Authorization": f"Bearer {token.reveal()}"}, reactor=reactor)
     factory.protocol = Connection

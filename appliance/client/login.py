@@ -8,7 +8,7 @@ from treq.client import HTTPClient
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseFailed, ResponseNeverReceived
 
-from appliance.client.errors import ClientError
+from appliance.client.errors import ClientError, Unreachable
 from appliance.client.remote import Remote
 from appliance.files import FileTooLarge, NotARegularFile, read_limited
 from appliance.secret import Secret
@@ -81,4 +81,5 @@ def unreachable(remote: Remote, error: Exception) -> ClientError:
     text = str(cause) or type(cause).__name__
     if "certificate verify failed" in repr(cause):
         text = "its certificate is not trusted; name the file with its certificate by --ca"
-    return ClientError(f"{remote.authority} cannot be reached: {text}")
+        return ClientError(f"{remote.authority} cannot be reached: {text}")
+    return Unreachable(f"{remote.authority} cannot be reached: {text}")

@@ -75,7 +75,7 @@ class Writer:
         self._process.stdin.flush()
 
     def close(self) -> None:
-        """Return when all has been written."""
+        """Return when all has been written. May be called again."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         assert self._process.wait(120) == 0

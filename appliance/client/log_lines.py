@@ -1,0 +1,36 @@
+"""Entries of the log as lines for people, in the form of journalctl's `short`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from appliance.client.text import printable
+
+_RED, _YELLOW, _BOLD, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_COLOURS: Mapping[str, str] = {
+    "emergency": _RED,
+    "alert": _RED,
+    "critical": _RED,
+    "error": _RED,
+    "warning": _YELLOW,
+    "notice": _BOLD,
+    "debug": _DIM,
+}
+
+
+def lines(entry: Mapping[str, Any], *, colours: bool) -> str:
+    """
+    Return what is printed for an entry: `Aug  1 10:30:00 host unit[pid]: message`, in local time.
+
+    Further lines of the message stand below its first. Nothing in it can drive the terminal.
+    """
+    moment = datetime.fromisoformat(entry["timestamp"]).astimezone()
+    pid = "" if entry["pid"] is None else f"[{entry['pid']}]"
+    source = printable(f"{entry['hostname']} {entry['unit'] or 'unknown'}{pid}: ")
+    head = f"{moment:%b} {moment.day:2} {moment:%H:%M:%S} {source}"
+    first, *others = [printable(line.expandtabs()) for line in entry["message"].rstrip("\n").split("\n")]
+    if entry.get("message_truncated"):
+        others.append("[…]")
+    colour = _COLOURS.get(entry["level"], "") if colours else ""
+    texts = [f"{colour}{text}{_PLAIN}" if colour else text for text in (first, *others)]
+    return head + ("\n" + " " * len(head)).join(texts) + "\n"
