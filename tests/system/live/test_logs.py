@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -374,6 +375,34 @@ def test_no_message_is_in_the_servers_log(server: SystemServer) -> None:
     for body in ("message number", "the last", "Größe", "xxxxxxxx"):
         assert body not in text
     assert not re.findall(r"Traceback|Unhandled", text)
+
+
+def test_the_journal_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where journalctl looks by itself: journald is started after the server, rotates its files, and is restarted."""
+    with system_server(tmp_path_factory.mktemp("journald")) as server, ExitStack() as stack:
+        run = server.machine.run
+        run("mkdir", "-p", "/run/log/journal")
+        run("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup")  # journald looks for one
+        socket = stack.enter_context(live_socket(server, "/ws/logs"))
+        subscribe(socket, unit="probe")
+        for begin in (0, 100):
+            argv = [*server.machine.prefix, "/lib/systemd/systemd-journald"]
+            journald = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.callback(journald.wait)
+            stack.callback(journald.kill)
+            wait_for(lambda: run("test", "-S", "/run/systemd/journal/dev-log", check=False).returncode == 0, "journald")
+            for part in range(begin, begin + 100, 20):
+                text = "".join(f"entry {number}\n" for number in range(part, part + 20))
+                run("logger", "--socket=/run/systemd/journal/dev-log", "--tag=probe", stdin=text)
+                assert messages(socket, 20) == [f"entry {number}" for number in range(part, part + 20)]
+                journald.send_signal(signal.SIGUSR2)  # rotates (systemd-journald.service(8))
+            journald.terminate()
+            journald.wait(60)
+            run("rm", "/run/systemd/journal/dev-log")
+        assert len(run("sh", "-c", "ls /run/log/journal/*/*.journal").stdout.splitlines()) > 5
+        nothing_more(socket)
+        subscribe(socket, unit="probe", lines=3, follow=False)
+        assert messages(socket, 3) == ["entry 197", "entry 198", "entry 199"]
 
 
 def memory(server: SystemServer) -> int:

@@ -1,4 +1,4 @@
-"""Which of two places in the journal comes first."""
+"""Which of two places in the journal comes first, and whether they are one."""
 
 from collections.abc import Mapping
 
@@ -21,6 +21,11 @@ def is_after(cursor: bytes, other: bytes) -> bool:
             if first != second:
                 return first > second
     return False
+
+
+def is_same(cursor: bytes, other: bytes) -> bool:
+    """Tell whether both name one entry: journald numbers entries anew when it copies them from /run to /var."""
+    return not is_after(cursor, other) and not is_after(other, cursor)
 
 
 def _parts(cursor: bytes) -> Mapping[bytes, bytes]:

@@ -29,8 +29,11 @@ from appliance.process.reactor import ProcessReactor, sleep
 RING_BYTES = 1 << 18
 """How far behind the newest entry a listener may be and still share the stream."""
 
-RENEWAL = 600.0
-"""Seconds after which journalctl is started anew: it holds deleted files, and knows no folders that are new."""
+RENEWAL = 60.0
+"""
+Seconds after which journalctl is started anew. It watches the folders that there were when it began, and is deaf when
+journald moves to another (/run to /var, journalctl(1), `--flush`); and it holds files that have been deleted.
+"""
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0

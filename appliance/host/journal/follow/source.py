@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from appliance.host.errors import Unavailable
 from appliance.host.journal.command import command, until
 from appliance.host.journal.follow.batch import EXPORT_OUTPUT, Batch, from_record
+from appliance.host.journal.follow.cursor import is_same
 from appliance.host.journal.follow.export import ExportParser
 from appliance.host.journal.output import CURSOR_OUTPUT, Consumer, Cursors, NotAnExport
 from appliance.host.journal.query import LogFilter
@@ -53,7 +54,7 @@ class Intake(Consumer):
         entries = [from_record(record) for record in self._parser.feed(data)]
         if not entries:
             return
-        if self._first and entries[0].cursor == self._first:
+        if self._first and is_same(entries[0].cursor, self._first):
             del entries[0]
         self._first = b""
         if entries:

@@ -4,7 +4,7 @@ import random
 import subprocess
 from pathlib import Path
 
-from appliance.host.journal.follow.cursor import is_after
+from appliance.host.journal.follow.cursor import is_after, is_same
 from tests.support.journal import BASE, SECOND, append, record
 
 OTHER_BOOT = "f" * 32
@@ -48,3 +48,9 @@ def test_numbers_go_before_clocks() -> None:
     assert is_after(b"s=cc;i=1;b=bb;m=3;t=1;x=1", b"s=aa;i=f;b=bb;m=2;t=2;x=1")
     assert is_after(b"s=cc;i=1;b=dd;m=1;t=3;x=1", b"s=aa;i=f;b=bb;m=2;t=2;x=1")
     assert is_after(b"s=cc;i=1;b=dd;m=1;t=2;x=2", b"s=aa;i=f;b=bb;m=2;t=2;x=1")
+
+
+def test_an_entry_that_was_copied_is_the_same() -> None:
+    assert is_same(b"s=aa;i=10;b=bb;m=5;t=6;x=7", b"s=cc;i=3;b=bb;m=5;t=6;x=7")
+    assert not is_same(b"s=aa;i=10;b=bb;m=5;t=6;x=7", b"s=aa;i=11;b=bb;m=5;t=6;x=7")
+    assert not is_same(b"s=aa;i=10;b=bb;m=5;t=6;x=7", b"s=cc;i=10;b=bb;m=5;t=6;x=8")
