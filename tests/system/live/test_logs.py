@@ -15,7 +15,22 @@ import pytest
 from tests.support.journal import BASE, PLAIN, SECOND, Writer, append, numbered, record
 from tests.support.live_socket import LiveSocket, live_socket
 from tests.support.machine import SystemServer, system_server
+from tests.support.node import AUTHENTICATE, converse
 from tests.support.processes import children, wait_for
+
+EXAMPLE = """
+ws.send(JSON.stringify({
+  type: 'subscribe',
+  payload: {
+    filters: {
+      unit: 'sshd',
+      priority: 'info',
+      follow: true
+    }
+  }
+}));
+"""
+"""The second JavaScript example of the reference."""
 
 FILTERS: list[dict[str, Any]] = [
     {"unit": "u0"},
@@ -106,6 +121,18 @@ def nothing_more(socket: LiveSocket) -> None:
 def matches(filters: dict[str, Any], number: int) -> bool:
     unit = filters.get("unit", "").removesuffix(".service")
     return unit in ("", f"u{number % 3}") and ("priority" not in filters or number % 8 <= 3)
+
+
+def test_the_references_example_in_node(server: SystemServer, file: Path) -> None:
+    append(file, numbered(0, 5, SYSLOG_IDENTIFIER="sshd", _SYSTEMD_UNIT="sshd.service", PRIORITY="6"))
+    append(file, numbered(5, 5))
+    greeting, *entries, end = converse(server, "/ws/logs", AUTHENTICATE + EXAMPLE, 6)
+    assert greeting == {"type": "auth", "payload": {"authenticated": True, "username": "admin"}}
+    assert [entry["payload"]["message"] for entry in entries] == expected(range(5))
+    assert {(entry["type"], entry["payload"]["unit"], entry["payload"]["level"]) for entry in entries} == {
+        ("data", "sshd", "info")
+    }
+    assert end == {"closed": 1000}
 
 
 def test_the_references_example(server: SystemServer, writer: Writer) -> None:

@@ -11,7 +11,7 @@ own pace, until it finds the ring again (`Followers`). So a slow listener costs 
 and no process waits for it. Where all are slow the source is: journalctl is not read, and waits in its write.
 """
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,9 +21,7 @@ from appliance.host.journal.follow.cursor import is_after
 from appliance.host.journal.follow.listener import Listener, selected
 from appliance.host.journal.follow.ring import Ring
 from appliance.host.journal.follow.source import Intake, JournalSource
-from appliance.host.journal.output import NotAnExport
 from appliance.host.journal.query import LogFilter
-from appliance.process.errors import ProcessError
 from appliance.process.reactor import ProcessReactor, sleep
 
 RING_BYTES = 1 << 18
@@ -117,8 +115,10 @@ class Follower:
             try:
                 if await self._source.follow(self._wanted, intake, RENEWAL):
                     continue
-            except (ProcessError, NotAnExport, KeyError, ValueError) as error:
-                self._log.error("Following the log: {kind}: {error}", kind=type(error).__name__, error=error)
+            except CancelledError:
+                raise
+            except Exception:  # listeners are waiting: whatever it is, it is tried again
+                self._log.failure("Following the log failed, it is tried again")
             if self._reactor.seconds() - started > _GOOD_RUN:
                 pause = _FIRST_PAUSE
             await sleep(self._reactor, pause)
