@@ -22,6 +22,7 @@ from appliance.host.journal.follow import follower as follower_module
 from appliance.host.journal.follow import followers as followers_module
 from appliance.host.journal.follow.batch import Batch, LiveEntry
 from appliance.host.journal.follow.followers import Followers, Wanted
+from appliance.host.journal.output import NotAnExport
 from appliance.host.journal.query import LogFilter
 from appliance.process.run import ProcessRunner
 from appliance.threads import Threads
@@ -397,6 +398,27 @@ class FollowingTests(FollowersTestCase):
             written += 510
             await self.has(reader, numbers(10, written))
         self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    async def test_journalctl_fails_and_prints_nonsense(self) -> None:
+        self.patch(follower_module, "_FIRST_PAUSE", 0.05)
+        append(self.file, numbered(0, 10))
+        tool, count = self.folder / "tool", (self.folder / "count").absolute()
+        tool.write_text(f"""#!/bin/sh
+            case "$*" in *--follow*)
+                echo >> {count}
+                case $(wc -l < {count}) in 1) exit 1;; 2) head -c 1000 /dev/zero; exec sleep 100;; esac;;
+            esac
+            exec journalctl "$@"
+        """)
+        tool.chmod(0o755)
+        self.patch(command_module, "PROGRAM", str(tool.absolute()))
+        writer, reader = self.writer(), Reader()
+        self.start(reader)
+        await eventually(lambda: count.exists(), "the first try")
+        writer.write(numbered(10, 10))
+        await self.has(reader, numbers(0, 20))
+        self.assertEqual(len(count.read_text()), 3)
+        self.assertEqual(len(self.flushLoggedErrors(NotAnExport)), 1)
 
     async def test_it_is_started_anew_now_and_then(self) -> None:
         self.patch(follower_module, "RENEWAL", 0.1)
