@@ -118,7 +118,7 @@ class RemovedAddress:
             *as_it_was.standing(before, [link]),
         ]
         kept = [addresses.add_again(each) for each in others]
-        known = routes.of_link(routes.read(before.net), link.index) if others else []
+        known = as_it_was.of_links(before, [link]) if others else []
 
         def make(net: Netlink) -> None:
             with whole(net, requests):
@@ -184,8 +184,8 @@ class _Gateway:
         return [routes.add_again(rival) for rival in self.rivals]
 
     def others(self, before: Before, link: Link) -> list[Route]:
-        """The routes of the link without a default route that is being replaced."""
-        return [route for route in routes.of_link(routes.read(before.net), link.index) if route not in self.rivals]
+        """The routes of the link and its addresses without a default route that is being replaced."""
+        return [route for route in as_it_was.of_links(before, [link]) if route not in self.rivals]
 
 
 def _split(found: Sequence[Address], wanted: Wanted) -> tuple[bool, list[Address]]:

@@ -1,7 +1,8 @@
 """What makes interfaces again as they were, with the addresses and routes that the kernel takes away with them.
 
 To bring an interface down takes its routes and its IPv6 addresses, to remove its last IPv4 address takes all its IPv4
-routes, to remove an interface takes everything. What comes back by itself is left out: the kernel's own routes, those
+routes, to remove an address takes the routes of all interfaces that are sent from it, to remove an interface takes
+everything. What comes back by itself is left out: the kernel's own routes, those
 of routing daemons, and what routers advertise. What is lost: settings in /proc/sys, neighbours and forwarding entries
 that somebody has entered, queueing disciplines.
 """
@@ -12,17 +13,25 @@ from appliance.host.network import addresses, links, routes
 from appliance.host.network.change import Before
 from appliance.host.network.links import Link
 from appliance.host.network.netlink import Request
+from appliance.host.network.routes import Route
 
 
 def standing(before: Before, all_links: Iterable[Link]) -> list[Request]:
     """Requests for links that stay: up or down, addresses, routes."""
     wanted = list(all_links)
-    known = routes.read(before.net)
+    known = of_links(before, wanted)
     return [
         *(links.set_up(link.index, up=link.is_up) for link in wanted),
         *(addresses.add_again(each) for link in wanted for each in _lasting(before, link)),
-        *(routes.add_again(route) for route in known if any(link.index in route.through for link in wanted)),
+        *(routes.add_again(route) for route in known),
     ]
+
+
+def of_links(before: Before, wanted: Iterable[Link]) -> list[Route]:
+    """The routes that may go with links or with their addresses."""
+    indexes = {link.index for link in wanted}
+    found = [each.address for each in before.state.addresses if each.index in indexes]
+    return routes.of_links(routes.read(before.net), indexes, found)
 
 
 def removed(before: Before, link: Link) -> list[Request]:

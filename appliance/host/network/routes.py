@@ -1,7 +1,7 @@
 """Routes: those that people and DHCP clients have set, and the default route through a gateway (rtnetlink(7))."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from appliance.host.network import netlink
@@ -30,7 +30,8 @@ METRICS = {4: 0, 6: 512}
 
 _MAIN_TABLE = 254
 _UNICAST = 1
-_DESTINATION, _INTERFACE, _GATEWAY, _METRIC, _HOPS, _CACHE, _TABLE, _VIA, _HOP_OBJECT = 1, 4, 5, 6, 9, 12, 15, 18, 30
+_DESTINATION, _INTERFACE, _GATEWAY, _METRIC, _SOURCE, _HOPS, _CACHE, _TABLE, _VIA = 1, 4, 5, 6, 7, 9, 12, 15, 18
+_HOP_OBJECT = 30
 _ONLINK = 0x4
 _CLONED = 0x200
 _MESSAGE = struct.Struct("=BBBBBBBBI")
@@ -39,13 +40,17 @@ _HOP = struct.Struct("=HBBi")  # length, flags, weight, index
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route of IPv4 or IPv6 (`version`); `through` are the indexes of its links, `payload` what makes it again."""
+    """One route of IPv4 or IPv6 (`version`); `through` are the indexes of its links, `payload` what makes it again.
+
+    `source` is the address of ours that what takes it is sent from, packed; empty where the route does not say.
+    """
 
     version: int
     is_default: bool
     table: int
     metric: int
     gateway: bytes
+    source: bytes
     needs_others: bool
     through: frozenset[int]
     payload: bytes
@@ -80,15 +85,20 @@ def parse(payload: bytes) -> Route:
         table=number_in(found.get(_TABLE), table),
         metric=number_in(found.get(_METRIC)),
         gateway=found.get(_GATEWAY, b""),
+        source=found.get(_SOURCE, b""),
         needs_others=any(each in found for each in (_GATEWAY, _VIA, _HOPS)),
         through=frozenset(through | {index for _, index in hops}),
         payload=head + b"".join(attribute(attribute_kind, value) for attribute_kind, value in kept.items()),
     )
 
 
-def of_link(routes: Iterable[Route], index: int) -> list[Route]:
-    """Those through one link."""
-    return [route for route in routes if index in route.through]
+def of_links(routes: Iterable[Route], indexes: Collection[int], addresses: Iterable[AnyAddress]) -> list[Route]:
+    """Those that go with the links or with the addresses of these: through one of them, or from one of the addresses.
+
+    The kernel removes an IPv4 route, whatever its link, with the address that it is sent from.
+    """
+    sources = {address.packed for address in addresses}
+    return [route for route in routes if not route.through.isdisjoint(indexes) or route.source in sources]
 
 
 def rivals(routes: Iterable[Route], version: int) -> list[Route]:
