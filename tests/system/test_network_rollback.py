@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from appliance.host.network.undo import CONFIRMED, WITHDRAWN, decide
 from tests.support.machine import Machine, SystemServer, system_server
-from tests.support.network import everything, exists, flags, marks, wire
+from tests.support.network import everything, exists, flags, marks, routes, wire
 from tests.support.processes import alive, wait_for
 
 DOWN = "/network/interfaces/v0/down"
@@ -140,6 +141,32 @@ def test_what_is_not_confirmed_is_undone(
     assert everything(network) == before
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "given"),
+    [
+        ("DELETE", "/network/interfaces/s0/address?address=10.9.9.9&rollback=600", None),
+        ("PUT", "/network/interfaces/s0/address?rollback=600", {"address": "10.9.9.8", "netmask": 32}),
+    ],
+)
+def test_routes_from_an_address_come_back_with_it(
+    server: SystemServer, network: Machine, method: str, path: str, given: object
+) -> None:
+    with wire(network, "s0", "s1"):
+        commands(
+            network,
+            """
+            ip address add 10.9.9.9/32 dev s0
+            ip route add 10.69.0.0/16 via 10.1.0.8 src 10.9.9.9
+            """,
+        )
+        before = everything(network)
+        change(server, method, path, given)
+        assert "10.69.0.0/16" not in [each["dst"] for each in routes(network)]
+        os.kill(marks(server.server.state)["child_pid"], signal.SIGTERM)
+        wait_for(restored(network, before), "the undoing")
+        ended(server)
+
+
 def test_a_bridge_comes_back_with_all_it_had(server: SystemServer, bridge: Machine) -> None:
     before = everything(bridge)
     change(server, "DELETE", "/network/bridge/br0?rollback=600")
@@ -226,6 +253,49 @@ def test_a_restarted_server_can_still_be_told(server: SystemServer, network: Mac
     assert not alive(pids["child_pid"])
     assert "UP" not in flags(network, "v0")
     change(server, "PUT", "/network/interfaces/v0/up")
+
+
+@pytest.mark.parametrize("decision", [CONFIRMED, WITHDRAWN])
+def test_what_a_killed_server_had_decided_holds_up_nothing(
+    server: SystemServer, network: Machine, decision: str
+) -> None:
+    change(server, "PUT", f"{DOWN}?rollback=600")
+    pids = marks(server.server.state)
+    server.server.kill()
+    folder = max((server.server.state / "jobs" / "network_rollback").iterdir())
+    decide(folder, decision)  # and then it was killed
+    server.server.start()
+    change(server, "PUT", "/network/interfaces/v1/down")
+    assert not alive(pids["child_pid"])
+    assert "UP" not in flags(network, "v0")
+    assert server.api("POST", "/network/confirm").status == 409
+    change(server, "PUT", "/network/interfaces/v0/up")
+
+
+@pytest.mark.parametrize(("decision", "status"), [(CONFIRMED, 200), (WITHDRAWN, 409)])
+def test_a_confirmation_may_be_repeated(server: SystemServer, network: Machine, decision: str, status: int) -> None:
+    change(server, "PUT", f"{DOWN}?rollback=600")
+    pids = marks(server.server.state)
+    decide(max((server.server.state / "jobs" / "network_rollback").iterdir()), decision)
+    answer = server.api("POST", "/network/confirm")
+    assert (answer.status, "undone" in answer.body.decode()) == (status, False)
+    assert not alive(pids["child_pid"])
+    assert "UP" not in flags(network, "v0")
+    change(server, "PUT", "/network/interfaces/v0/up")
+
+
+def test_what_was_broken_off_cannot_be_confirmed(server: SystemServer, network: Machine) -> None:
+    before = everything(network)
+    said = change(server, "PUT", f"{DOWN}?rollback=600")
+    folder = max((server.server.state / "jobs" / "network_rollback").iterdir())
+    server.server.kill()
+    (folder / "made").unlink()  # as if it had been killed before it could say so
+    server.server.start()
+    assert "UP" not in flags(network, "v0")
+    answer = server.api("POST", "/network/confirm")
+    assert (answer.status, "killed" in answer.json["error"]["message"]) == (409, True)
+    assert everything(network) == before
+    assert "broken off" in server.data(f"/jobs/{said['rollback']['job']}")["job"]["message"]
 
 
 def test_a_stopped_server_leaves_the_change_to_be_undone(server: SystemServer, network: Machine) -> None:

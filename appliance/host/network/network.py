@@ -65,7 +65,7 @@ class Network:
         """Make a change, whole or not at all. Raises a `HostError`."""
         await self._lock.acquire()
         try:
-            self._rollbacks.refuse_if_pending()
+            await self._rollbacks.refuse_if_pending()
             prepared = await self._threads.run(_prepare, change, terms)
             work = partial(_make, prepared)
             if terms.rollback is None:

@@ -9,7 +9,8 @@ well: a process that was killed left no decision, and this server undoes in its 
 One change waits at a time, and no other is made meanwhile: what the undoing finds is what the change left.
 
 What a kill -9 leaves, S being this server and U the process: S before U runs: no change was made. S while it makes the
-change: the kernel frees the lock on the plan, and U undoes what has come about when the time is up. S later: U undoes,
+change: the kernel frees the lock on the plan, and U undoes what has come about when the time is up, or when somebody
+would have it confirmed, since nobody knows whether it is whole. S later: U undoes,
 or the next S finds its job and can still confirm. U: S undoes at once. Both: the next S undoes at its start. A reboot:
 the change was in the kernel only, so nothing is left of it.
 """
@@ -40,6 +41,9 @@ from appliance.threads import Threads
 
 KIND = "network_rollback"
 ACTION = "network.rollback"
+MADE = "made"
+"""The file by which a server says that the change has come about whole: only then can it be confirmed."""
+
 _MODULE = "appliance.host.network.undo"
 _ROOT = Path(__file__).absolute().parents[3]
 _ARMED_SECONDS = 20.0
@@ -66,8 +70,16 @@ class Rollbacks:
         jobs.register(KIND, self._ended)
         statuses.show(KIND, _describe)
 
-    def refuse_if_pending(self) -> None:
-        """Raises `Conflict` while a change waits for its confirmation."""
+    async def refuse_if_pending(self) -> None:
+        """Raises `Conflict` while a change waits for its confirmation.
+
+        One that was decided on by a server that was killed before it ended the process waits for nothing.
+        """
+        job = self._jobs.running(KIND)
+        if job is None or job.folder is None:
+            return
+        if await self._threads.run(decided, job.records.path) in (CONFIRMED, WITHDRAWN):
+            await self._stop(job)
         if self._jobs.running(KIND) is not None:
             raise Conflict("An earlier change waits for POST network/confirm, or to be undone; try again then")
 
@@ -94,14 +106,22 @@ class Rollbacks:
         return PendingRollback(seconds, (await self._statuses.of(job)).id)
 
     async def confirm(self) -> str:
-        """Let the change that waits stay; what it was. Raises `Conflict` where none waits, or its time is up."""
+        """Let the change that waits stay; what it was. Raises `Conflict` where none waits, or its time is up.
+
+        To be told twice is no error: of the first time the answer may have been lost, with the server that gave it.
+        """
         job = self._jobs.running(KIND)
         if job is None or job.folder is None:
             raise Conflict("No change waits for a confirmation")
         folder = job.records.path
-        if not await self._threads.run(decide, folder, CONFIRMED):
-            if await self._threads.run(decided, folder) == CONFIRMED:
-                raise Conflict("It is confirmed already")
+        if await self._threads.run(decided, folder) == WITHDRAWN:
+            await self._stop(job)
+            raise Conflict("No change waits for a confirmation")
+        if not await self._threads.run((folder / MADE).exists):
+            await self._stop(job)  # which undoes at once
+            raise Conflict("The server was killed while it made the change, so what there was of it is undone")
+        first = await self._threads.run(decide, folder, CONFIRMED)
+        if not first and await self._threads.run(decided, folder) == UNDONE:
             raise Conflict("It is too late: the change has been undone")
         what = (await self._statuses.about(job)).object
         await self._stop(job)
@@ -176,6 +196,7 @@ def _make_and_close(make: Callable[[], object], lock: int, folder: Path) -> None
     try:
         _wait_until_armed(folder)
         make()
+        os.close(os.open(folder / MADE, os.O_CREAT | os.O_WRONLY, 0o600))
     except HostError:
         decide(folder, WITHDRAWN)
         raise
@@ -208,6 +229,8 @@ def _describe(about: About, result: JobResult, log: Path) -> str:
     decision = decided(log.parent)
     if decision == CONFIRMED:
         return f"{about.object}: confirmed"
+    if decision == UNDONE and not (log.parent / MADE).exists():
+        return f"{about.object}: broken off, and undone"
     if decision == UNDONE:
         return f"{about.object}: not confirmed in time, and undone"
     return f"{about.object}: not made"
