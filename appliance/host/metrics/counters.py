@@ -7,6 +7,7 @@ import psutil
 
 from appliance.host.figures import CpuReading, read_processors
 from appliance.host.metrics.model import DiskIo, Traffic
+from appliance.host.storage.tables import printable
 
 _DISKSTATS = "/proc/diskstats"
 _SECTOR = 512  # in these counters, whatever the device's own sectors are (Documentation/admin-guide/iostats.rst)
@@ -51,9 +52,9 @@ def read_devices(path: str = _DISKSTATS) -> dict[str, Operations]:
 
 
 def read_interfaces() -> dict[str, Traffic]:
-    """The network interfaces' counters by name."""
+    """The network interfaces' counters by name; bytes of a name that are not UTF-8 become replacement characters."""
     return {
-        name: Traffic(
+        printable(name): Traffic(
             rx_bytes=each.bytes_recv,
             rx_packets=each.packets_recv,
             rx_errors=each.errin,

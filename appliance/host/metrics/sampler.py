@@ -1,6 +1,7 @@
 """One sampler for everybody: it runs while somebody listens, and its samples come at whole multiples of an interval."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -73,7 +74,8 @@ class Sampler:
         return stop
 
     def _begin(self) -> None:
-        self._counters = read_counters(self._reactor.seconds())
+        with suppress(OSError):  # out of descriptors, perhaps: the first sample says so, and is tried again
+            self._counters = read_counters(self._reactor.seconds())
         self._timer = self._reactor.callLater(FIRST_WINDOW, self._first)
 
     def _first(self) -> None:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import psutil
+import pytest
+
 from appliance.host.metrics.counters import read_counters, read_devices, read_interfaces
 
 
@@ -25,6 +28,13 @@ def test_a_kernel_that_does_not_count_devices(tmp_path: Path) -> None:
 def test_interfaces_are_those_of_the_kernel() -> None:
     names = {line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]}
     assert set(read_interfaces()) == names
+
+
+def test_a_name_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = psutil.net_io_counters(pernic=True)["lo"]
+    name = b"x\xff".decode("utf-8", "surrogateescape")
+    monkeypatch.setattr(psutil, "net_io_counters", lambda **options: {name: counters})
+    assert list(read_interfaces()) == ["x\N{REPLACEMENT CHARACTER}"]
 
 
 def test_all_at_once() -> None:

@@ -123,6 +123,17 @@ class SamplerTests(SynchronousTestCase):
         self.pass_time(4)
         self.assertGreaterEqual(len(got), 2)
 
+    def test_a_beginning_that_cannot_be_read_is_tried_again(self) -> None:
+        readable = module.read_counters
+        self.patch(module, "read_counters", self.unreadable)
+        got, _ = self.listener(2)
+        self.clock.advance(FIRST_WINDOW)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.patch(module, "read_counters", readable)
+        self.clock.advance(RETRY)
+        self.clock.advance(FIRST_WINDOW)
+        self.assertEqual(len(got), 1)
+
     def test_a_file_system_that_does_not_answer_keeps_nobody_waiting(self) -> None:
         self.threads.held = []
         got, _ = self.listener(1)
@@ -162,7 +173,7 @@ class SamplerTests(SynchronousTestCase):
         self.assertGreaterEqual(len(got), 3)
         self.assertEqual(len(got[-1].cpu.per_core), len(counters.processors.cores))
 
-    def unreadable(self) -> Any:
+    def unreadable(self, *_: float) -> Any:
         raise OSError("no /proc")
 
 
