@@ -26,6 +26,7 @@ UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 
 _LONGEST_TIMER = 7 * 86400.0
+_LOST = "The user's rights have changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ class Session:
                 self._lose("The token or its user is not valid any more")
             return  # else the name service does not answer now: the next check comes soon
         peer = self.peer
-        if recognised.account.uid != peer.account.uid or not peer.caller.roles <= recognised.caller.roles:
-            self._lose("The user's rights have changed")
+        if _has_lost(peer, recognised):
+            self._lose(_LOST)
         else:
             peer.caller, peer.account = recognised.caller, recognised.account
 
@@ -157,6 +158,8 @@ class Session:
             self._refuse("AUTH_FAILED", "The token is another user's", message)
         elif not self._route.who.admits(recognised.caller):
             self._refuse("PERMISSION_DENIED", "Permission denied", message, FORBIDDEN)
+        elif self.peer is not None and _has_lost(self.peer, recognised):
+            self._lose(_LOST)
         else:
             self._token = token
             self._accept(socket, recognised)
@@ -239,3 +242,8 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _has_lost(peer: Peer, recognised: Recognised) -> bool:
+    """Whether a client is another user now, or may do less: what was opened for him must not go on."""
+    return recognised.account.uid != peer.account.uid or not peer.caller.roles <= recognised.caller.roles

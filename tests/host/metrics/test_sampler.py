@@ -124,12 +124,11 @@ class SamplerTests(SynchronousTestCase):
         self.assertGreaterEqual(len(got), 2)
 
     def test_a_beginning_that_cannot_be_read_is_tried_again(self) -> None:
-        readable = module.read_counters
         self.patch(module, "read_counters", self.unreadable)
         got, _ = self.listener(2)
         self.clock.advance(FIRST_WINDOW)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
-        self.patch(module, "read_counters", readable)
+        self.patch(module, "read_counters", read_counters)
         self.clock.advance(RETRY)
         self.clock.advance(FIRST_WINDOW)
         self.assertEqual(len(got), 1)

@@ -190,6 +190,14 @@ class SessionTests(LiveTestCase):
         bob.say("ping")
         await self.heard(bob, 2)
 
+    async def test_a_demotion_is_seen_at_the_next_auth(self) -> None:
+        client = await self.authenticated("ann")
+        self.users["ann"] = account("ann", 1000)
+        self.accounts.forget("ann")
+        client.say("auth", payload={"token": self.token("ann")})
+        self.assertEqual((await client.ended)[1], 4401)
+        self.assertEqual(self.channels[0].seen, ["revoked", "closed"])
+
     async def test_a_change_of_ours_is_seen_at_once(self) -> None:
         client = await self.authenticated("ann")
         self.users["ann"] = account("ann", 1000, "sudo", locked=True)
