@@ -54,7 +54,8 @@ def everything(machine: Machine) -> dict[str, Any]:
         links[link["ifname"]] = link
     found = [route for family in ("-4", "-6") for route in routes(machine, family)]
     for route in found:
-        route["flags"] = []
+        for each in (route, *route.get("nexthops", [])):
+            each["flags"] = []  # `linkdown` comes when the kernel has noticed
     return {"links": links, "routes": sorted(map(str, found))}
 
 
