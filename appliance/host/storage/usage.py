@@ -45,7 +45,8 @@ class Usage:
     async def measure(self, mount_points: Iterable[str]) -> Mapping[str, Space]:
         """The space of each file system that has answered by now, or earlier; waits for `wait` seconds at the most."""
         wanted = set(mount_points)
-        self._known = {path: space for path, space in self._known.items() if path in wanted}
+        for gone in [path for path in list(self._known) if path not in wanted]:
+            self._known.pop(gone, None)  # never another dictionary: a thread that is late fills this one
         waiting = sorted(wanted - self._asked)
         if waiting:
             asking = Deferred.fromCoroutine(self._threads.run(self._ask, waiting, self._known))

@@ -41,6 +41,29 @@ class UsageTests(TestCase):
         self.assertEqual(set(await self.usage.measure(["/alive", "/dead", "/later"])), {"/alive", "/later"})
         self.assertEqual(asked.count("/dead"), 1)
 
+    async def test_a_late_answer_is_kept_whoever_asks_meanwhile(self) -> None:
+        go, answered = threading.Event(), threading.Event()
+
+        def statvfs(path: str) -> os.statvfs_result:
+            if path == "/slow":
+                go.wait(30)
+            return os.statvfs("/")
+
+        def ask(paths: list[str], known: dict[str, Space]) -> None:
+            original(paths, known)
+            if "/slow" in paths:
+                answered.set()
+
+        original = self.usage._ask
+        self.patch(self.usage, "_ask", ask)
+        self.patch(usage_module, "os", type("os", (), {"statvfs": staticmethod(statvfs)}))
+        self.addCleanup(go.set)
+        self.assertEqual(set(await self.usage.measure(["/slow"])), set())
+        self.assertEqual(set(await self.usage.measure(["/quick", "/slow"])), {"/quick"})
+        go.set()
+        await Threads(reactor).run(answered.wait, 30)
+        self.assertIn("/slow", self.usage._known)
+
 
 def test_percentages() -> None:
     assert Space(0, 0).use_percent == 0.0
