@@ -552,6 +552,25 @@ def test_the_default_route_of_the_request_is_spared(server: SystemServer, veth: 
         assert server.api("PUT", ADDRESS, wanted).status == 200
 
 
+def test_the_address_that_the_default_route_sends_from_is_spared(server: SystemServer, veth: Machine) -> None:
+    with neighbour(server, "n0", "10.20.0.1/24", "10.20.0.2/24") as far:
+        veth.run("ip", "address", "add", "10.88.0.1/32", "dev", "v0")
+        veth.run("ip", "route", "add", "default", "via", "10.20.0.2", "src", "10.88.0.1")
+        inside = far.server.prefix[-4:]
+        far.machine.run(*inside, "ip", "address", "add", "10.99.0.1/32", "dev", "lo")
+        far.machine.run(*inside, "ip", "route", "replace", "10.20.0.0/24", "dev", "far", "src", "10.99.0.1")
+        before = everything(veth)
+        for method, path, given in [
+            ("DELETE", f"{ADDRESS}?address=10.88.0.1", None),
+            ("PUT", ADDRESS, body("10.30.0.1", 24)),
+        ]:
+            answer = far.api(method, path, given)
+            assert (answer.status, "default route" in answer.json["error"]["message"]) == (409, True)
+            assert everything(veth) == before
+        assert server.api("DELETE", f"{ADDRESS}?address=10.88.0.1").status == 200
+        assert not [each for each in routes(veth) if each["dst"] == "default"]
+
+
 # -- under load
 
 

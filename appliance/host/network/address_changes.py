@@ -63,9 +63,7 @@ class ReplacedAddress:
         link = before.state.link(names.check(self.name, "name"))
         wanted = self.wanted
         has_it, replaced = _split(before.state.addresses_of(link.index), wanted)
-        for each in replaced:
-            if each.address != wanted.address.ip:
-                before.carriers.spare_address(each.address)
+        _spare(before, [each for each in replaced if each.address != wanted.address.ip])
         gateway = _Gateway.of(before, link, wanted)
         if not gateway.is_there:
             for rival in gateway.rivals:
@@ -110,7 +108,7 @@ class RemovedAddress:
         if len(found) > 1:
             raise Conflict(f"{link.name} has {' and '.join(map(str, found))}; say which one")
         (address,) = found
-        before.carriers.spare_address(address.address)
+        _spare(before, [address])
         others = [each for each in all_of_link if each is not address and each.address.version == host.version]
         behind = [each for each in others if each.is_secondary and each.network == address.network]
         requests = [  # the first of its network must come back as the first
@@ -186,6 +184,16 @@ class _Gateway:
     def others(self, before: Before, link: Link) -> list[Route]:
         """The routes of the link and its addresses without a default route that is being replaced."""
         return [route for route in as_it_was.of_links(before, [link]) if route not in self.rivals]
+
+
+def _spare(before: Before, gone: Sequence[Address]) -> None:
+    """Raise `Conflict` where a request came in at one of these addresses, or its answers are sent from one."""
+    for each in gone:
+        before.carriers.spare_address(each.address)
+    sources = {each.address.packed for each in gone if each.address.version == 4}  # IPv6 routes stay, without it
+    for route in routes.read(before.net) if sources else []:
+        if route.is_default and route.source in sources:
+            before.carriers.spare_gateway(route.gateway)
 
 
 def _split(found: Sequence[Address], wanted: Wanted) -> tuple[bool, list[Address]]:

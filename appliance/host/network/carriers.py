@@ -44,7 +44,7 @@ class Carriers:
     def spare_gateway(self, gateway: bytes) -> None:
         """Raises `Conflict` where answers go by this router, unless that is wanted."""
         if gateway and gateway == self.gateway and not self.force:
-            raise Conflict("Answers to this very request go by the default route; force=true replaces it all the same")
+            raise Conflict("Answers to this very request go by the default route; force=true does it all the same")
 
 
 def carriers(net: Netlink, state: State, origin: Origin, *, force: bool) -> Carriers:

@@ -233,4 +233,4 @@ def _describe(about: About, result: JobResult, log: Path) -> str:
         return f"{about.object}: broken off, and undone"
     if decision == UNDONE:
         return f"{about.object}: not confirmed in time, and undone"
-    return f"{about.object}: not made"
+    return f"{about.object or 'A change'}: not made"
