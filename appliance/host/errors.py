@@ -1,6 +1,7 @@
 """What can go wrong when the machine is asked or changed, in words for whoever asked.
 
-The surface turns each kind into one status: `Invalid` 400, `Unknown` 404, `Conflict` 409, `Unavailable` 503.
+The surface turns each kind into one status: `Invalid` 400, `Forbidden` 403, `Unknown` 404, `Conflict` 409,
+`Unavailable` 503.
 """
 
 
@@ -15,6 +16,10 @@ class Invalid(HostError):
         super().__init__(f"{field}: {why}")
         self.field = field
         self.why = why
+
+
+class Forbidden(HostError):
+    """Not for this user."""
 
 
 class Unknown(HostError):

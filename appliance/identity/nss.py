@@ -124,7 +124,7 @@ def absence_is_certain(switch: Path = _SWITCH) -> bool:
 
 def _group_names(name: str, gid: int) -> list[str]:
     names = []
-    for number in _group_numbers(name, gid):
+    for number in group_numbers(name, gid):
         try:
             names.append(grp.getgrgid(number).gr_name)
         except KeyError:
@@ -132,7 +132,8 @@ def _group_names(name: str, gid: int) -> list[str]:
     return names
 
 
-def _group_numbers(name: str, gid: int) -> list[int]:
+def group_numbers(name: str, gid: int) -> list[int]:
+    """All groups of a user, `gid`, the primary one, among them. Raises `OSError` for one who has too many."""
     count = ctypes.c_int(64)
     while True:
         room = count.value

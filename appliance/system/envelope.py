@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from appliance.host.errors import Conflict, Invalid, Unavailable, Unknown
+from appliance.host.errors import Conflict, Forbidden, Invalid, Unavailable, Unknown
 from appliance.http.bodies import InvalidInput
 from appliance.http.call import Call
 from appliance.http.errors import HttpError, insufficient_storage, is_disk_full, reason
@@ -81,6 +81,8 @@ def translate(error: Exception) -> HttpError | None:
     match error:
         case Invalid():
             return HttpError(400, str(error))
+        case Forbidden():
+            return HttpError(403, str(error))
         case Unknown():
             return HttpError(404, str(error))
         case Conflict():

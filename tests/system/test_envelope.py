@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from appliance.host.errors import Conflict, Invalid, Unavailable, Unknown
+from appliance.host.errors import Conflict, Forbidden, Invalid, Unavailable, Unknown
 from appliance.http.bodies import InvalidInput
 from appliance.http.errors import HttpError, MethodNotAllowed
 from appliance.http.replies import Reply
@@ -74,6 +74,7 @@ def test_a_refusal_without_words_gets_the_phrase_of_its_status(status: int) -> N
     ("error", "status"),
     [
         (Invalid("name", "too long"), 400),
+        (Forbidden("not for this user"), 403),
         (Unknown("no interface eth9"), 404),
         (Conflict("it is mounted"), 409),
         (Unavailable("no journalctl"), 503),

@@ -20,6 +20,7 @@ SIZE_LIMIT = 16 << 20
 NOBODY = 65534  # the kernel's overflow uid (Documentation/admin-guide/sysctl/fs.rst); it belongs to no person
 _DEFAULT_UID_MIN = 1000
 _DAY = 86400
+_SHELLS_WITHOUT_FILE = frozenset(("/bin/sh", "/bin/csh"))
 _HASH = re.compile(r"[$_].+|.{13,}")  # crypt(5): the schemes, and the old one without a sign
 
 
@@ -126,11 +127,16 @@ def read_accounts(etc: Path = ETC, today: int | None = None) -> Accounts:
                 expired=expires is not None and expires <= day,
                 outdated=outdated,
             )
-    return Accounts(found, frozenset(groups), _shells(etc / "shells"), _uid_min(etc / "login.defs"))
+    return Accounts(found, frozenset(groups), read_shells(etc / "shells"), _uid_min(etc / "login.defs"))
 
 
-def _shells(path: Path) -> frozenset[str]:
-    return frozenset(line for line in map(str.strip, _optional_lines(path)) if line.startswith("/"))
+def read_shells(path: Path) -> frozenset[str]:
+    """The log-in shells in shells(5); where there is no such file those of getusershell(3). Raises as above."""
+    try:
+        lines = _lines(path)
+    except FileNotFoundError:
+        return _SHELLS_WITHOUT_FILE
+    return frozenset(line for line in (line.partition("#")[0].strip() for line in lines) if line.startswith("/"))
 
 
 def _state(fields: list[str], today: int) -> tuple[Password, int | None, bool]:
