@@ -1,10 +1,13 @@
 """The audit trail of a surface: each request that changed something, or tried to, as an entry of the audit log."""
 
+from collections.abc import Mapping
+
 from twisted.logger import Logger
 
 from appliance.database.audit import AuditEntry, AuditLog
 from appliance.database.errors import DatabaseError
 from appliance.http.call import Call
+from appliance.identity.caller import Caller
 
 
 class Trail:
@@ -38,14 +41,37 @@ class Trail:
         except DatabaseError as error:
             self.missed(call, action, outcome, error)
 
+    async def note(
+        self, caller: Caller, action: str, outcome: str, *, object: str, details: Mapping[str, object]
+    ) -> None:
+        """The same for what no request asks for: `caller` does it over a connection that is open already."""
+        entry = AuditEntry(
+            surface=self._surface,
+            actor_kind=caller.kind,
+            actor_name=caller.name,
+            address=caller.address,
+            action=action,
+            object=object,
+            outcome=outcome,
+            details=details,
+        )
+        try:
+            await self._audit_log.record(entry)
+        except DatabaseError as error:
+            self._missed(action, object, caller.name, caller.address, outcome, error)
+
     def missed(self, call: Call, action: str, outcome: str, error: Exception) -> None:
         """Tell the server's log what is missing from the audit log, and why."""
+        name = call.caller.name if call.caller is not None else "anonymous"
+        self._missed(action, call.audit_object or call.path, name, call.address, outcome, error)
+
+    def _missed(self, action: str, object: str, actor: str, address: str, outcome: str, error: Exception) -> None:
         self._log.critical(
             "Not in the audit log: {action} {object} by {actor} from {address}, {outcome}: {error}",
             action=action,
-            object=call.audit_object or call.path,
-            actor=call.caller.name if call.caller is not None else "anonymous",
-            address=call.address,
+            object=object,
+            actor=actor,
+            address=address,
             outcome=outcome,
             error=error,
         )
