@@ -203,6 +203,14 @@ class System(Section, frozen=True, kw_only=True):
         _key('Addresses or networks that the rate limit leaves alone, as ["127.0.0.1", "::1"].'),
     ] = ()
     websocket_limit: Annotated[int, _key("Open WebSockets of one client address.", ge=1, le=100_000)] = 10
+    terminals_per_user: Annotated[int, _key("Terminals that one user may have at a time.", ge=1, le=1000)] = 10
+    terminal_idle_timeout: Annotated[
+        float,
+        _key("Seconds without anything typed or printed after which a terminal is closed; 0 = never.", ge=0, le=_DAY),
+    ] = 3600
+    terminal_reattach: Annotated[
+        float, _key("Seconds that a terminal lives on after its connection has broken.", ge=0, le=3600)
+    ] = 60
     upload_limit_mb: Annotated[int, _key("Largest file that may be uploaded, in MiB.", ge=1, le=1 << 20)] = 100
     journal_directory: Annotated[
         Path | None,

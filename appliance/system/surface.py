@@ -21,6 +21,7 @@ from appliance.host.metrics.history import INTERVAL, History
 from appliance.host.metrics.sampler import Sampler
 from appliance.host.network.network import Network
 from appliance.host.storage.storage import Storage
+from appliance.host.terminals.terminals import Terminals
 from appliance.host.users.changes import Users
 from appliance.host.users.listing import UserListing
 from appliance.http import uploads
@@ -54,7 +55,7 @@ from appliance.system.envelope import SystemEnvelope, translate
 from appliance.system.exposition.authenticator import ScrapeAuthenticator
 from appliance.system.exposition.counted import Counted
 from appliance.system.live.door import Door
-from appliance.system.live.endpoints import LiveEndpoints
+from appliance.system.live.endpoints import LiveEndpoints, TerminalEndpoints
 from appliance.system.live.events import MetricsSource, Source
 from appliance.system.live.feed import Feed
 from appliance.system.live.logs import LOG_EVENTS, LiveLogEndpoints, LogSource, LogStreams
@@ -121,6 +122,16 @@ class System:
         self._history = History(history_entry) if settings.system.metrics_history else None
         self._stop_history: Callable[[], None] | None = None
         self._followers = Followers(reactor, foundations.background, threads, runner, settings.system.journal_directory)
+        self._background = foundations.background
+        self._trail = Trail(foundations.audit_log, SURFACE)
+        self._terminals = Terminals(
+            reactor,
+            threads,
+            self._accounts,
+            per_user=settings.system.terminals_per_user,
+            idle=settings.system.terminal_idle_timeout,
+            reattach=settings.system.terminal_reattach,
+        )
         self._door = Door(
             reactor,
             SocketsOnDemand(reactor, foundations.background, threads),
@@ -137,7 +148,7 @@ class System:
             router=Router(PREFIX, self.endpoints),
             envelope=SystemEnvelope(),
             authenticator=self._authenticator,
-            audit=Trail(foundations.audit_log, SURFACE),
+            audit=self._trail,
             uploads=UploadPolicy(self._uploads, settings.system.upload_limit_mb << 20),
             gate=RateLimit(
                 foundations.reactor, settings.system.rate_limit_per_minute, settings.system.is_rate_limit_exempt
@@ -180,6 +191,7 @@ class System:
         self._cpu.start()
         await self._storage.start()
         self._network.start()
+        self._terminals.start(self._background)
         self._door.start()
         if self._history is not None:
             self._stop_history = self._sampler.listen(INTERVAL, self._history.add)
@@ -192,6 +204,7 @@ class System:
         """End what `start` began."""
         if self._stop_history is not None:
             self._stop_history()
+        await self._terminals.stop()
         await self._passwords.stop()
         self._network.stop()
         await self._storage.stop()
@@ -199,6 +212,7 @@ class System:
 
     async def _user_changed(self, name: str, revoke: bool) -> None:
         self._accounts.forget(name)
+        self._background.spawn("looking after terminals", self._terminals.look_at(name))
         try:
             try:
                 if revoke:
@@ -224,6 +238,7 @@ class System:
         groups: list[object] = [
             LiveEndpoints(self._door, Feed(reactor, self._sampler, metric_messages), sources),
             LiveLogEndpoints(self._door, logs),
+            TerminalEndpoints(self._door, self._terminals, self._trail),
         ]
         return [endpoint for group in groups for endpoint in bind(group)]
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from appliance.database.trail import Trail
+from appliance.host.terminals.terminals import Terminals
 from appliance.http.call import Call
 from appliance.http.endpoints import Routes
 from appliance.http.replies import Upgrade
@@ -10,6 +12,8 @@ from appliance.system.live.door import Door
 from appliance.system.live.events import EventsChannel, Source
 from appliance.system.live.feed import Feed
 from appliance.system.live.metrics import MetricsChannel
+from appliance.system.live.peer import Peer
+from appliance.system.live.terminal import TerminalChannel
 
 
 class LiveEndpoints:
@@ -31,3 +35,22 @@ class LiveEndpoints:
     async def events(self, call: Call) -> Upgrade:
         """Several kinds of events on one socket."""
         return await self._door.enter(call, reader, lambda peer: EventsChannel(peer, self._sources))
+
+
+class TerminalEndpoints:
+    """/ws/terminal."""
+
+    routes = Routes(tag="Live")
+
+    def __init__(self, door: Door, terminals: Terminals, trail: Trail) -> None:
+        self._door = door
+        self._terminals = terminals
+        self._trail = trail
+
+    @routes.get("/terminal", who=anyone, listed=False)
+    async def terminal(self, call: Call) -> Upgrade:
+        """A shell of the user who asks, on a terminal."""
+        return await self._door.enter(call, reader, self._make)
+
+    def _make(self, peer: Peer) -> TerminalChannel:
+        return TerminalChannel(peer, self._terminals, self._trail)

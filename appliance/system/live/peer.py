@@ -9,6 +9,7 @@ from appliance.identity.caller import Caller
 from appliance.identity.nss import Account
 from appliance.system.envelope import CODES
 from appliance.system.live.messages import Id, encode, error
+from appliance.websocket.frames import NO_CODE, NORMAL
 
 if TYPE_CHECKING:
     from appliance.websocket.socket import Socket
@@ -34,6 +35,14 @@ class Peer:
     def is_open(self) -> bool:
         """Whether anything can be sent; what is sent all the same is dropped."""
         return self._socket.can_send
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has closed the connection itself, in good order and for good (1000, or without a code).
+
+        A page that is left or loaded again says 1001, and a connection that breaks says nothing.
+        """
+        return self._socket.close_code in (NORMAL, NO_CODE)
 
     async def drained(self) -> None:
         """Return when the client has taken what was sent, at once where it keeps up, or when it has gone."""
