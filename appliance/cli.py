@@ -34,6 +34,7 @@ class Commands(click.Group):
         "license": "appliance.admin.commands",
         "rpc": "appliance.rpc.commands",
         "logs": "appliance.client.logs",
+        "shell": "appliance.client.shell",
         "top": "appliance.client.top",
     }
 
