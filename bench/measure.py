@@ -160,14 +160,22 @@ def cpu_seconds(pid: int) -> float:
     total = 0.0
     for each in _tree(pid):
         # The name in parentheses may hold anything; the fields after it are numbers.
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        fields = _of_process(each, "stat").rpartition(")")[2].split()
+        total += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
     return total
 
 
 def _tree(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = _of_process(pid, f"task/{pid}/children").split()
     return [pid, *(grandchild for child in children for grandchild in _tree(int(child)))]
+
+
+def _of_process(pid: int, file: str) -> str:
+    """A file of a process in /proc; empty where the process has just ended."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def memory(pid: int, field: str) -> int:
