@@ -77,6 +77,7 @@ class Crowd:
         """Come, stay and leave."""
         factory = WebSocketClientFactory(f"wss://{HOST}:{self.port}{path}", reactor=self.reactor)
         factory.protocol = Visitor
+        factory.setProtocolOptions(openHandshakeTimeout=60)
         endpoint = wrapClientTLS(
             optionsForClientTLS(HOST, trustRoot=self.trust), TCP4ClientEndpoint(self.reactor, HOST, self.port)
         )
