@@ -7,6 +7,7 @@ core; its memory (VmRSS of proc(5)) for each client; whether every client saw th
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=30)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # the server and its machine end with us
     wanted = list(MEASUREMENTS) if given.measurement == "all" else [given.measurement]
     met = [MEASUREMENTS[name](given) for name in wanted]
     sys.exit(0 if all(met) else 1)

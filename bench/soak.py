@@ -7,6 +7,7 @@ of the same kind, since what is needed by the first client stays loaded. Memory 
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--allow", type=float, default=4, help="MB that memory may have grown (default 4)")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # the server and its machine end with us
     with server() as found:
         crowd(found, given.clients, WARM_UP)
         time.sleep(SETTLE)
