@@ -1,0 +1,1 @@
+"""The mesh surface: the control plane of Nebula overlay networks."""
