@@ -31,28 +31,39 @@ _SCHEMA = Path(__file__).with_name("schema.sql")
 
 
 class History(NamedTuple):
-    """The revisions of the schema in order, and the directory of the Alembic environment that has them."""
+    """
+    The revisions of a schema in order, and the directory of the Alembic environment that has them.
+
+    `schema` is the SQL that makes the tables of the last revision at once, `version_table` where the revision that
+    was reached stands: a surface that brings tables of its own has a history of its own, beside the others' in one
+    database.
+    """
 
     revisions: tuple[str, ...]
     directory: Path
+    schema: Path = _SCHEMA
+    version_table: str = "alembic_version"
 
 
 HISTORY: Final = History(REVISIONS, Path(__file__).parent / "migrations")
 
 
-def prepare(path: Path, history: History = HISTORY, timeout: float = MIGRATION_TIMEOUT) -> None:
+def prepare(path: Path, history: History = HISTORY, *others: History, timeout: float = MIGRATION_TIMEOUT) -> None:
     """
-    Make the file ready for `file.connect`. Blocks.
+    Make the file ready for `file.connect`, with the tables of `history` and those of `others` beside them. Blocks.
 
     Raises `DatabaseCorrupt`, `DatabaseBusy`, `DatabaseUnavailable`, `MigrationError` or `NewerDatabase`.
     """
     make_private(path)
     try:
-        found = _revision(path)
-        if found is None:
-            _create(path)
-        elif found != history.revisions[-1]:
-            _migrate(path, found, history, timeout)
+        if _is_foreign(path, history):
+            raise MigrationError(f"database {path} was not made by this program: it names no revision")
+        for each in (history, *others):
+            found = _revision(path, each)
+            if found is None:
+                _create(path, each)
+            elif found != each.revisions[-1]:
+                _migrate(path, found, each, timeout)
     except Exception as error:
         raise explain(error, path) from error.__cause__
 
@@ -89,23 +100,31 @@ def back_up(path: Path, revision: str) -> Path:
     return target
 
 
-def _revision(path: Path) -> str | None:
-    """The revision written in the file; None when it has no tables yet."""
+def _tables(path: Path) -> set[str]:
     with closing(connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not names:
-            return None
-        if "alembic_version" not in names:
-            raise MigrationError(f"database {path} was not made by this program: it names no revision")
-        found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _is_foreign(path: Path, history: History) -> bool:
+    """Whether there are tables, and none that says which revision they are of."""
+    names = _tables(path)
+    return bool(names) and history.version_table not in names
+
+
+def _revision(path: Path, history: History) -> str | None:
+    """The revision written in the file; None when it has no tables of this history yet."""
+    if history.version_table not in _tables(path):
+        return None
+    with closing(connect(path)) as connection:
+        found = connection.execute(f"SELECT version_num FROM {history.version_table}").fetchall()  # noqa: S608 - ours
     if len(found) != 1:
         raise MigrationError(f"database {path} names {len(found)} revisions instead of one")
     return str(found[0][0])
 
 
-def _create(path: Path) -> None:
-    script = _SCHEMA.read_text(encoding="utf-8")
+def _create(path: Path, history: History) -> None:
+    script = history.schema.read_text(encoding="utf-8")
     with closing(connect(path)) as connection:
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
 
@@ -118,16 +137,24 @@ def _migrate(path: Path, found: str, history: History, timeout: float) -> None:
             f" {head}): install that version again, or put back a backup of the file"
         )
     backup = back_up(path, found)
-    _run_child(path, history.directory, timeout)
-    reached = _revision(path)
+    upgrade_in_child(str(path), history, timeout)
+    reached = _revision(path, history)
     if reached != head:
         raise MigrationError(f"database {path} is at {reached} after the migration, not {head}; see {backup}")
 
 
-def _run_child(path: Path, directory: Path, timeout: float) -> None:
+def upgrade_in_child(target: str, history: History, timeout: float = MIGRATION_TIMEOUT) -> None:
+    """
+    Bring `target`, a file or the URL of a server, to the last revision, by Alembic in a child process. Blocks.
+
+    Raises `MigrationError`. Only the kind of an URL is repeated in it: it may hold a password, and so it goes to the
+    child by its input.
+    """
+    shown = target.partition("://")[0] + "://…" if "://" in target else target
     # -P: nothing from the working directory. Else the path as it is here, for the child to find the same
     # code.
-    command = [sys.executable, "-P", "-m", "appliance.database.upgrade", "--directory", str(directory), "--", str(path)]
+    command = [sys.executable, "-P", "-m", "appliance.database.upgrade", "--directory", str(history.directory)]
+    command += ["--version-table", history.version_table]
     environment = {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
@@ -136,7 +163,7 @@ def _run_child(path: Path, directory: Path, timeout: float) -> None:
     try:
         child = subprocess.run(
             command,
-            stdin=subprocess.DEVNULL,
+            input=os.fsencode(target),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment,
@@ -145,9 +172,9 @@ def _run_child(path: Path, directory: Path, timeout: float) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise MigrationError(f"the migration of {path} was stopped after {timeout:g} s") from error
+        raise MigrationError(f"the migration of {shown} was stopped after {timeout:g} s") from error
     except OSError as error:
-        raise MigrationError(f"the migration of {path} cannot be started: {error}") from error
+        raise MigrationError(f"the migration of {shown} cannot be started: {error}") from error
     if child.returncode:
         tail = child.stderr.decode(errors="replace").strip()[-_STDERR_TAIL:]
-        raise MigrationError(f"the migration of {path} failed ({child.returncode}): {tail}")
+        raise MigrationError(f"the migration of {shown} failed ({child.returncode}): {tail}")

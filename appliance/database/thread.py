@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -66,6 +66,7 @@ class Database:
         batch_seconds: float = BATCH_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
         history: History = HISTORY,
+        others: Sequence[History] = (),
     ) -> None:
         self.path = locate(url_or_path)
         self._reactor = reactor
@@ -73,7 +74,7 @@ class Database:
         self._batch_limit = batch_limit
         self._batch_seconds = batch_seconds
         self._monotonic = monotonic
-        self._history = history
+        self._histories = (history, *others)
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._state = _State.NEW
         self._thread: threading.Thread | None = None
@@ -168,7 +169,7 @@ class Database:
     def _main(self, opened: Deferred[None]) -> None:
         failure: Failure | None = None
         try:
-            prepare(self.path, self._history)
+            prepare(self.path, *self._histories)
         except BaseException:
             self._reactor.callFromThread(self._opened, opened, Failure())
         else:

@@ -252,5 +252,5 @@ def test_missing_directory(tmp_path: Path) -> None:
 
 
 def test_command_line(path: Path) -> None:
-    assert main([str(path)]) == 0
+    assert main([], bytes(path)) == 0
     assert query(path, "SELECT * FROM alembic_version") == [(REVISIONS[-1],)]
