@@ -1,0 +1,1 @@
+"""Where the mesh is kept: tables, and how their values are written."""
