@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 CONNECTIONS: Final = 8
 WAITING_LIMIT: Final = 10_000
-ATTEMPTS: Final = 12
-"""How often a function is called at most when others come between: the waits in between double, from a millisecond."""
+RETRY_SECONDS: Final = 15.0
+"""How long a function is called again when others come between; the waits in between double, up to 64 ms."""
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html; a unique violation may stand for a serialization
 # failure (its documentation, section "Serialization Failure Handling"), so that it counts only when it comes again.
@@ -82,7 +82,9 @@ class PostgreSQL:
         from sqlalchemy.exc import DBAPIError, OperationalError
 
         seen_violation = False
-        for attempt in range(ATTEMPTS):
+        deadline = time.monotonic() + RETRY_SECONDS
+        attempt = 0
+        while time.monotonic() < deadline:
             try:
                 with engine.begin() as connection:
                     return work(connection)
@@ -91,12 +93,11 @@ class PostgreSQL:
                 violates = state == _UNIQUE_VIOLATION
                 if state not in _SERIALIZATION_FAILURES and (not violates or seen_violation):
                     if isinstance(error, OperationalError) or error.connection_invalidated:
-                        raise DatabaseUnavailable(
-                            f"the PostgreSQL server does not serve us: {_words(error)}"
-                        ) from error
+                        raise DatabaseUnavailable(f"the PostgreSQL server cannot be used: {_words(error)}") from error
                     raise
                 seen_violation = seen_violation or violates
-            time.sleep(random.uniform(0.5, 1.5) * 0.001 * 2 ** min(attempt, 7))  # noqa: S311 - no secret
+            time.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 6)))  # noqa: S311 - no secret
+            attempt += 1
         raise DatabaseBusy("other transactions came between each time")
 
 

@@ -26,42 +26,62 @@ class _Bucket:
     at: float
 
 
+class Windows:
+    """Counts what bears one key: `limit` times in the `seconds` that the first one begins.
+
+    In bounded memory: beyond 10 000 keys at once the one that came first begins anew.
+    """
+
+    def __init__(self, clock: IReactorTime, limit: int, seconds: float) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._seconds = seconds
+        self._windows: dict[str, _Window] = {}
+
+    def is_open(self, key: str) -> bool:
+        """Whether something with that key was counted in a window that goes on."""
+        window = self._windows.get(key)
+        # A clock that was set back must not lock anybody out until it has caught up.
+        return window is not None and window.end - self._seconds <= self._clock.seconds() < window.end
+
+    def count(self, key: str) -> int:
+        """Count one; 0 where it fits, else the seconds until the next window begins."""
+        now = self._clock.seconds()
+        window = self._windows[key] if self.is_open(key) else self._begin(key, now)
+        if window.left == 0:
+            return math.ceil(window.end - now)
+        window.left -= 1
+        return 0
+
+    def _begin(self, key: str, now: float) -> _Window:
+        self._windows.pop(key, None)
+        if len(self._windows) >= MAX_CLIENTS:
+            del self._windows[next(iter(self._windows))]
+        window = self._windows[key] = _Window(now + self._seconds, self._limit)
+        return window
+
+
 class RateLimit:
     """Implements `http.surface.Gate`: `limit` requests in the minute that a client's first one begins; 0 = any number.
 
-    Clients are counted by `address_group`. `exempt` tells of an address whether it is left alone. In bounded memory:
-    beyond 10 000 clients at once the one that came first begins anew.
+    Clients are counted by `address_group`, as by `Windows`. `exempt` tells of an address whether it is left alone.
     """
 
     def __init__(self, clock: IReactorTime, limit: int, exempt: Callable[[str], bool]) -> None:
-        self._clock = clock
         self._limit = limit
         self._exempt = exempt
-        self._windows: dict[str, _Window] = {}
+        self._windows = Windows(clock, limit, WINDOW)
 
     def admit(self, call: Call) -> None:
         """Count a request. Raises a 429 with the seconds until the next minute begins (RFC 9110 section 10.2.3)."""
         if not self._limit:
             return
-        now = self._clock.seconds()
         group = address_group(call.address)
-        window = self._windows.get(group)
-        # A clock that was set back must not lock anybody out until it has caught up.
-        if window is None or not window.end - WINDOW <= now < window.end:
-            if self._exempt(call.address):
-                return
-            window = self._begin(group, now)
-        if window.left == 0:
-            wait = math.ceil(window.end - now)
+        if not self._windows.is_open(group) and self._exempt(call.address):
+            return
+        wait = self._windows.count(group)
+        if wait:
             raise HttpError(429, f"More than {self._limit} requests a minute", headers={"Retry-After": str(wait)})
-        window.left -= 1
-
-    def _begin(self, group: str, now: float) -> _Window:
-        self._windows.pop(group, None)
-        if len(self._windows) >= MAX_CLIENTS:
-            del self._windows[next(iter(self._windows))]
-        window = self._windows[group] = _Window(now + WINDOW, self._limit)
-        return window
 
 
 class TokenBucket:

@@ -205,12 +205,11 @@ CREATE TABLE mesh_certificates (
     replaced_at BIGINT,
     CONSTRAINT fk_mesh_certificates_authority_id FOREIGN KEY(authority_id) REFERENCES mesh_authorities (id),
     CONSTRAINT fk_mesh_certificates_network_id FOREIGN KEY(network_id) REFERENCES mesh_networks (id) ON DELETE CASCADE,
-    CONSTRAINT fk_mesh_certificates_node_id FOREIGN KEY(node_id) REFERENCES mesh_nodes (id) ON DELETE CASCADE
+    CONSTRAINT fk_mesh_certificates_node_id FOREIGN KEY(node_id) REFERENCES mesh_nodes (id) ON DELETE CASCADE,
+    CONSTRAINT uq_mesh_certificates_network_id_fingerprint UNIQUE (network_id, fingerprint)
 );
 
 CREATE INDEX ix_mesh_certificates_expires_at ON mesh_certificates (expires_at);
-
-CREATE INDEX ix_mesh_certificates_network_id ON mesh_certificates (network_id);
 
 CREATE INDEX ix_mesh_certificates_node_id ON mesh_certificates (node_id);
 

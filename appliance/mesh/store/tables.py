@@ -168,7 +168,7 @@ certificates: Final = Table(
     _moment("expires_at"),
     _moment("revoked_at", nullable=True),
     _moment("replaced_at", nullable=True),
-    Index(None, "network_id"),
+    UniqueConstraint("network_id", "fingerprint"),
     Index(None, "node_id"),
     Index(None, "expires_at"),
     sqlite_autoincrement=True,

@@ -250,10 +250,10 @@ def upgrade() -> None:
             ["node_id"], ["mesh_nodes.id"], name=op.f("fk_mesh_certificates_node_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mesh_certificates")),
+        sa.UniqueConstraint("network_id", "fingerprint", name=op.f("uq_mesh_certificates_network_id_fingerprint")),
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_mesh_certificates_expires_at"), "mesh_certificates", ["expires_at"], unique=False)
-    op.create_index(op.f("ix_mesh_certificates_network_id"), "mesh_certificates", ["network_id"], unique=False)
     op.create_index(op.f("ix_mesh_certificates_node_id"), "mesh_certificates", ["node_id"], unique=False)
     op.create_table(
         "mesh_dns_aliases",

@@ -1,0 +1,1 @@
+"""What devices ask for: enrolment, their configuration and certificates, and that they are alive."""

@@ -1,0 +1,37 @@
+"""What can go wrong in the mesh, in words for whoever asked; the surface turns each kind into one status."""
+
+
+class MeshError(Exception):
+    """What was asked for cannot be done; the text says why."""
+
+
+class Unacceptable(MeshError):
+    """400: the request cannot be met as it is."""
+
+
+class Denied(MeshError):
+    """403: the caller sees the object and may not do this to it."""
+
+    def __init__(self, text: str = "Permission denied") -> None:
+        super().__init__(text)
+
+
+class Missing(MeshError):
+    """404: there is no such object, or the caller may not know of it."""
+
+
+class Taken(MeshError):
+    """409: it exists already, or the change would break a rule that others rely on."""
+
+
+class Gone(MeshError):
+    """410: it was there and has expired."""
+
+
+class Invalid(MeshError):
+    """422: a field's value makes no sense; the field, and why."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
