@@ -40,11 +40,13 @@ from appliance.http.redirect import RedirectFactory
 from appliance.http.site import Limits, Site
 from appliance.http.surface import Surface, Surfaces
 from appliance.http.tls import CertificateStore
-from appliance.http.unowned import unowned
 from appliance.identity.helper_owner import HelperOwner
 from appliance.identity.login_backoff import LoginBackoff
 from appliance.identity.passwords import PasswordChecker
 from appliance.memory import give_large_blocks_back
+from appliance.mesh.store.history import HISTORY as MESH_HISTORY
+from appliance.mesh.surface import Foundations as MeshFoundations
+from appliance.mesh.surface import Mesh
 from appliance.notify import Notifier, Watchdog
 from appliance.process.descriptors import trust_close_on_exec
 from appliance.process.jobs import Jobs
@@ -81,13 +83,22 @@ class Appliance(Service):
         server = settings.server
         self._threads = Threads(reactor)
         self._background = Background()
-        self._database = Database(reactor, settings.state / "appliance.db")
+        self._database = Database(reactor, settings.state / "appliance.db", others=(MESH_HISTORY,))
         self._runner = ProcessRunner(reactor)
         self._jobs = Jobs(reactor, settings.state / "jobs", self._runner)
         self._redactor = Redactor((*SECRET_NAMES, *settings.audit.secret_names))
         self._audit_log = AuditLog(self._database, reactor, self._redactor)
         self._helper = HelperOwner(reactor, self._runner)
         self._certificates = CertificateStore(reactor, settings.state / "tls" / "server.pem")
+        self._mesh = Mesh(
+            MeshFoundations(
+                reactor=reactor,
+                settings=settings,
+                audit_log=self._audit_log,
+                database=self._database,
+                background=self._background,
+            )
+        )
         write = sys.stdout.buffer.write if server.access_log else _discard
         self._access_log = AccessLog(reactor, write)
         self._limits = ConnectionLimits(
@@ -143,7 +154,13 @@ class Appliance(Service):
             )
         )
         surfaces = Surfaces(
-            [self._admin.surface, *self._system.surfaces, *self._rpc.surfaces, unowned(), self._web_root()]
+            [
+                self._admin.surface,
+                *self._system.surfaces,
+                *self._rpc.surfaces,
+                self._mesh.surface,
+                self._web_root(),
+            ]
         )
         self._site = Site(
             reactor,
@@ -179,6 +196,7 @@ class Appliance(Service):
             self._helper.stop,
             self._rpc.stop,
             self._system.stop,
+            self._mesh.stop,
             self._certificates.stop,
             self._jobs.close,
             self._runner.stop,
@@ -222,7 +240,7 @@ class Appliance(Service):
         """The page /docs, over all surfaces."""
         return docs.render(
             "API",
-            [self._admin.document(), self._system.document(), self._rpc.document()],
+            [self._admin.document(), self._system.document(), self._rpc.document(), self._mesh.document()],
             base_url=f"https://{_shown(self._ports[0].getHost())}",
         )
 
@@ -238,12 +256,14 @@ class Appliance(Service):
             self._threads.run(self._certificates.start_now),
             self._threads.run(self._admin.prepare),
             self._threads.run(self._prepare_surfaces),
+            self._threads.run(self._mesh.prepare),
         ]
         await gatherResults([Deferred.fromCoroutine(step) for step in side_by_side], consumeErrors=True)
         await self._jobs.adopt()
         self._helper.start()
         await self._system.start()
         await self._rpc.start()
+        await self._mesh.start()
         first_token = await self._threads.run(self._admin.start_first_run)
         await self._listen()
         self._certificates.watch(CERTIFICATE_WATCH)

@@ -16,8 +16,10 @@ import msgspec
 
 from appliance.address import Address, Network
 from appliance.files import FileTooLarge, NotARegularFile, read_limited
+from appliance.secret import Secret
 from appliance.settings_errors import COMMAND_LINE, explained
 from appliance.settings_errors import SettingsError as SettingsError  # part of this module's interface
+from appliance.settings_mesh import Mesh
 from appliance.settings_rpc import Rpc
 from appliance.settings_section import Section
 from appliance.settings_section import key as _key
@@ -249,6 +251,7 @@ class Settings(Section, frozen=True, kw_only=True):
     admin: Admin = Admin()
     system: System = System()
     rpc: Rpc = Rpc()
+    mesh: Mesh = Mesh()
     audit: Audit = Audit()
 
     @property
@@ -285,6 +288,11 @@ class Settings(Section, frozen=True, kw_only=True):
     def rpc_downloads(self) -> Path:
         """What GET and DELETE files of the rpc surface act on."""
         return self.rpc.downloads or self.server.state / "rpc" / "downloads"
+
+    @property
+    def mesh_master_key_file(self) -> Path:
+        """The key that the mesh's keys are encrypted under."""
+        return self.mesh.master_key_file or self.server.state / "mesh" / "master.key"
 
     @property
     def upload_limit(self) -> int:
@@ -358,6 +366,8 @@ def _decode(wanted: type, value: object) -> object:
         return Address.parse(value)
     if wanted is Network:
         return Network(value)
+    if wanted is Secret:
+        return Secret(value)
     if issubclass(wanted, Path):
         if "\0" in value or not Path(value).is_absolute():
             raise ValueError(f"{value!r} is not an absolute path")

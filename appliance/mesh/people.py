@@ -6,12 +6,14 @@ from twisted.internet.interfaces import IReactorTime
 
 from appliance.database.store import Store
 from appliance.mesh.actor import Actor
+from appliance.mesh.audit import Event, record
 from appliance.mesh.moments import SECOND, now
 from appliance.mesh.store.rows import columns_of, to_struct
 from appliance.mesh.store.tables import revoked_tokens, users
 from appliance.mesh.tokens import BadToken, UserClaims
 
 USER, SYSTEM_ADMIN = "user", "system-admin"
+DEVELOPER, DEVELOPER_EMAIL = "dev", "dev@localhost"
 
 
 class UserRow(msgspec.Struct, frozen=True):
@@ -69,10 +71,20 @@ class People:
 
         return await self._store.run(work)
 
-    async def log_out(self, claims: UserClaims) -> None:
+    async def log_in_for_development(self, address: str) -> UserRow:
+        """The user `dev`, a system admin, for whom nobody vouches."""
+        user = await self.log_in(DEVELOPER, DEVELOPER_EMAIL, DEVELOPER, claims_admin=True)
+        moment, actor = now(self._clock), to_actor(user, address)
+        await self._store.run(lambda connection: record(connection, actor, moment, Event(action="auth_dev_token")))
+        return user
+
+    async def log_out(self, claims: UserClaims, address: str) -> None:
         """Let that token count no more."""
+        moment = now(self._clock)
+        actor = Actor(identifier=claims.sub, email=claims.email, address=address)
 
         def work(connection: Connection) -> None:
+            record(connection, actor, moment, Event(action="auth_logout"))
             there = select(revoked_tokens.c.jti).where(revoked_tokens.c.jti == claims.jti)
             if connection.execute(there).first() is None:
                 connection.execute(insert(revoked_tokens).values(jti=claims.jti, expires_at=claims.exp * SECOND))

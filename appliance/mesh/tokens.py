@@ -10,6 +10,8 @@ import jwt
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
+from appliance.mesh.vault import Vault
+
 ALGORITHM = "HS256"
 USER_SECONDS = 24 * 3600
 DEVICE_SECONDS = 365 * 24 * 3600
@@ -72,9 +74,9 @@ class ReauthClaims(msgspec.Struct, frozen=True, kw_only=True):
 class Tokens:
     """Makes and checks them. A token found good is remembered until it expires."""
 
-    def __init__(self, clock: IReactorTime, key: bytes) -> None:
+    def __init__(self, clock: IReactorTime, vault: Vault) -> None:
         self._clock = clock
-        self._key = key
+        self._vault = vault
         self._known: dict[tuple[type, str], Any] = {}
 
     def of_user(self, sub: str, *, email: str | None, name: str | None, system_role: str) -> str:
@@ -120,13 +122,13 @@ class Tokens:
 
     def _encode(self, claims: UserClaims | DeviceClaims | ReauthClaims) -> str:
         content = {**msgspec.structs.asdict(claims), "aud": _AUDIENCES[type(claims)]}
-        return jwt.encode(content, self._key, ALGORITHM)
+        return jwt.encode(content, self._vault.token_key, ALGORITHM)
 
     def _decode(self, token: str, kind: type[C]) -> C:
         if len(token) > MAX_LENGTH or not token.isascii():
             raise BadToken
         try:
-            content = jwt.decode(token, self._key, [ALGORITHM], options=_OPTIONS, audience=_AUDIENCES[kind])
+            content = jwt.decode(token, self._vault.token_key, [ALGORITHM], options=_OPTIONS, audience=_AUDIENCES[kind])
             return msgspec.convert(content, kind)
         except (jwt.InvalidTokenError, msgspec.ValidationError, RecursionError, ValueError, TypeError):
             raise BadToken from None
