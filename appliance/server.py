@@ -96,6 +96,7 @@ class Appliance(Service):
                 settings=settings,
                 audit_log=self._audit_log,
                 database=self._database,
+                threads=self._threads,
                 background=self._background,
             )
         )

@@ -22,6 +22,7 @@ from appliance.http.replies import FileReply, Reply, Upgrade
 from appliance.http.surface import Surface, Surfaces
 from appliance.http.uploads import Flow
 from appliance.identity.caller import Caller
+from appliance.secret import MASK
 
 Answer = Reply | FileReply | Upgrade
 
@@ -52,6 +53,8 @@ class Dispatcher:
         except MethodNotAllowed as error:
             return await self._admit_wrong_method(call, surface, error, flow)
         call.endpoint = endpoint
+        for name in endpoint.secret_parameters:
+            call.path = call.path.replace(call.parameters[name], MASK)
         caller = await surface.authenticator.identify(call, endpoint)
         if caller is not None:
             await self._permit(call, endpoint, caller)

@@ -81,7 +81,7 @@ class Endpoint:
     name; `audit` is the action in the audit log, None where nothing changes; `cancellable` says whether a client that
     goes away ends the handler (reads) or not (changes run to their end once their body is complete); `guard`, a method
     declared above it in the same class, is called with the `Call` once the caller is known and before the body is read,
-    and refuses by raising an `HttpError`.
+    and refuses by raising an `HttpError`; what the path's `secret_parameters` hold is in no log.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Endpoint:
     summary: str
     description: str
     guard: Callable[..., Awaitable[None]] | None = None
+    secret_parameters: tuple[str, ...] = ()
 
 
 _ATTRIBUTE = "__appliance_endpoint__"
@@ -155,6 +156,7 @@ class Routes:
         listed: bool = True,
         name: str | None = None,
         guard: Callable[..., Awaitable[None]] | None = None,
+        secret_parameters: tuple[str, ...] = (),
     ) -> Callable[[HandlerT], HandlerT]:
         def declare(handler: HandlerT) -> HandlerT:
             summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")
@@ -177,6 +179,7 @@ class Routes:
                 summary=summary,
                 description=description.strip(),
                 guard=guard,
+                secret_parameters=secret_parameters,
             )
             setattr(handler, _ATTRIBUTE, endpoint)
             return handler

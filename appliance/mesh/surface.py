@@ -12,6 +12,7 @@ from appliance.database.trail import Trail
 from appliance.http.endpoints import Endpoint, bind
 from appliance.http.router import Router
 from appliance.http.surface import Surface
+from appliance.mesh.administration import Administration
 from appliance.mesh.authenticator import MeshAuthenticator
 from appliance.mesh.callers import SURFACE
 from appliance.mesh.development import Development
@@ -25,13 +26,21 @@ from appliance.mesh.endpoints_auth import AuthEndpoints
 from appliance.mesh.endpoints_device import DeviceEndpoints
 from appliance.mesh.endpoints_networks import NetworkEndpoints
 from appliance.mesh.endpoints_nodes import CertificateEndpoints, NodeEndpoints
+from appliance.mesh.endpoints_people import MemberEndpoints, UserEndpoints
+from appliance.mesh.endpoints_requests import GrantEndpoints, InvitationEndpoints, NodeRequestEndpoints
 from appliance.mesh.endpoints_root import PREFIX, RootEndpoints
 from appliance.mesh.envelope import MeshEnvelope, translate
 from appliance.mesh.frontend import Frontend
+from appliance.mesh.grants import Grants
 from appliance.mesh.group_firewalls import GroupFirewalls
+from appliance.mesh.invitations import Invitations
 from appliance.mesh.issued import IssuedCertificates
 from appliance.mesh.limits import Limits
+from appliance.mesh.mail.outbox import Outbox
+from appliance.mesh.mail.sender import Sender
+from appliance.mesh.members import Members
 from appliance.mesh.networks import Networks
+from appliance.mesh.node_requests import NodeRequests
 from appliance.mesh.nodes import Nodes
 from appliance.mesh.people import People
 from appliance.mesh.reauthentication import Reauthentication
@@ -39,6 +48,7 @@ from appliance.mesh.store.history import HISTORY
 from appliance.mesh.tokens import Tokens
 from appliance.mesh.vault import Vault
 from appliance.settings import Settings
+from appliance.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Foundations:
     settings: Settings
     audit_log: AuditLog
     database: Database
+    threads: Threads
     background: Background
 
 
@@ -84,6 +95,7 @@ class Mesh:
         """Connect to the server of the mesh's tables, where they are on one. Raises a `DatabaseError`."""
         if self._server is not None:
             await self._server.open()
+        await self._outbox.give_up_interrupted()
 
     async def stop(self) -> None:
         """End what `start` began."""
@@ -98,6 +110,9 @@ class Mesh:
         heartbeats = Heartbeats(store, clock, foundations.background)
         limits = Limits(clock, mesh.is_rate_limit_exempt)
         reauthentication = Reauthentication(store, clock, vault, tokens)
+        frontend = Frontend(mesh.frontend_url)
+        sender = Sender(foundations.reactor, foundations.threads, mesh.smtp)
+        self._outbox = Outbox(store, clock, foundations.background, sender, frontend)
         groups: list[object] = [
             AuthEndpoints(
                 self._authenticator,
@@ -105,7 +120,7 @@ class Mesh:
                 tokens,
                 Development(mesh.dev_token, possible=mesh.debug or mesh.oidc.issuer is None),
                 reauthentication,
-                Frontend(mesh.frontend_url),
+                frontend,
                 limits,
             ),
             NetworkEndpoints(Networks(store, clock, vault), GroupFirewalls(store, clock), reauthentication),
@@ -119,6 +134,11 @@ class Mesh:
                 heartbeats,
                 limits,
             ),
+            MemberEndpoints(Members(store, clock)),
+            UserEndpoints(Administration(store, clock)),
+            NodeRequestEndpoints(NodeRequests(store, clock, vault)),
+            GrantEndpoints(Grants(store, clock)),
+            InvitationEndpoints(Invitations(store, clock, vault), self._outbox, limits),
         ]
         found = [endpoint for group in groups for endpoint in bind(group)]
         self._root = RootEndpoints(found)

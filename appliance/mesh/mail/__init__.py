@@ -1,0 +1,1 @@
+"""Mail: invitations go out by the mail server of the settings."""
