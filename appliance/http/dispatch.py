@@ -48,6 +48,8 @@ class Dispatcher:
         surface = call.surface = self._surfaces.owner(call.path)
         if surface.gate is not None:
             surface.gate.admit(call)
+        if surface.wake is not None:
+            await self._wake(surface)
         try:
             endpoint, call.parameters = surface.router.find(call.method, call.path)
         except MethodNotAllowed as error:
@@ -64,6 +66,16 @@ class Dispatcher:
             await self._permit(call, endpoint, await surface.authenticator.identify_form(call, endpoint, fields))
 
         return self._receivers.open(call, endpoint.body, surface.uploads, authorise, flow)
+
+    async def _wake(self, surface: Surface) -> None:
+        try:
+            if surface.wake is not None:
+                await surface.wake()
+        except Exception as error:
+            known = surface.translate(error)
+            if known is None:
+                raise
+            raise known from error
 
     async def _admit_wrong_method(self, call: Call, surface: Surface, error: MethodNotAllowed, flow: Flow) -> Receiver:
         """Tell of the wrong method only who has shown good credentials, in the form if need be."""

@@ -1,6 +1,6 @@
 """What makes a surface: its prefix, its routes, its error form, who may ask, and where its changes are written down."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -75,6 +75,7 @@ class Surface:
     """One API of several on the same port.
 
     `translate` turns a domain error that a handler let pass into its answer, and returns None for what is a defect.
+    `wake` is awaited before the router is asked, for a surface that is put together at its first use.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Surface:
     gate: Gate | None = None
     translate: Callable[[Exception], HttpError | None] = only_http_errors
     csp: str = API_CSP
+    wake: Callable[[], Awaitable[None]] | None = None
 
     def owns(self, path: str) -> bool:
         """Whether `path` is the prefix itself or lies below it."""

@@ -6,10 +6,11 @@ from appliance.http.call import Call
 from appliance.http.endpoints import Endpoint
 from appliance.identity.caller import Caller
 from appliance.mesh.actor import Actor
-from appliance.mesh.callers import ADMIN_ROLES, DEVICE_ROLES, SURFACE, USER_ROLES, MeshCaller, device, user_or_device
+from appliance.mesh.callers import ADMIN_ROLES, DEVICE_ROLES, USER_ROLES, MeshCaller, device, user_or_device
 from appliance.mesh.device.devices import Devices
 from appliance.mesh.envelope import unauthorized
 from appliance.mesh.people import People
+from appliance.mesh.surface import SURFACE
 from appliance.mesh.tokens import BadToken, DeviceClaims, Tokens, UserClaims
 
 _NO_DEVICE = "Missing or invalid device token"

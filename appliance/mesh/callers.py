@@ -7,8 +7,6 @@ from appliance.identity.caller import Caller, Permission
 from appliance.mesh.actor import Actor
 from appliance.mesh.device.devices import DeviceState
 
-SURFACE = "mesh"
-
 user = Permission("user", "mesh:user")
 system_admin = Permission("system admin", "mesh:system-admin")
 device = Permission("device", "mesh:device")

@@ -12,8 +12,8 @@ from appliance.http.endpoints import Endpoint, Routes
 from appliance.http.replies import Reply
 from appliance.identity.caller import anyone
 from appliance.mesh.envelope import NO_STORE, ErrorBody
+from appliance.mesh.surface import PREFIX
 
-PREFIX = "/api"
 _SECURITY = {
     "bearer": {
         "type": "http",

@@ -1,7 +1,8 @@
-"""Puts the mesh surface together from the foundations it is given."""
+"""The mesh surface as the server knows it: it wakes at its first use, or where there are networks to look after."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.background import Background
 from appliance.database.audit import AuditLog
@@ -9,46 +10,22 @@ from appliance.database.postgresql import PostgreSQL
 from appliance.database.store import Store
 from appliance.database.thread import Database
 from appliance.database.trail import Trail
-from appliance.http.endpoints import Endpoint, bind
-from appliance.http.router import Router
+from appliance.http.call import Call
+from appliance.http.endpoints import Endpoint
 from appliance.http.surface import Surface
-from appliance.mesh.administration import Administration
-from appliance.mesh.authenticator import MeshAuthenticator
-from appliance.mesh.callers import SURFACE
-from appliance.mesh.development import Development
-from appliance.mesh.device.devices import Devices
-from appliance.mesh.device.downloads import Downloads
-from appliance.mesh.device.enrollment import Enrollment
-from appliance.mesh.device.heartbeats import Heartbeats
-from appliance.mesh.device.information import Information
-from appliance.mesh.device.polls import Configurations
-from appliance.mesh.endpoints_auth import AuthEndpoints
-from appliance.mesh.endpoints_device import DeviceEndpoints
-from appliance.mesh.endpoints_networks import NetworkEndpoints
-from appliance.mesh.endpoints_nodes import CertificateEndpoints, NodeEndpoints
-from appliance.mesh.endpoints_people import MemberEndpoints, UserEndpoints
-from appliance.mesh.endpoints_requests import GrantEndpoints, InvitationEndpoints, NodeRequestEndpoints
-from appliance.mesh.endpoints_root import PREFIX, RootEndpoints
+from appliance.identity.caller import Caller
 from appliance.mesh.envelope import MeshEnvelope, translate
-from appliance.mesh.frontend import Frontend
-from appliance.mesh.grants import Grants
-from appliance.mesh.group_firewalls import GroupFirewalls
-from appliance.mesh.invitations import Invitations
-from appliance.mesh.issued import IssuedCertificates
-from appliance.mesh.limits import Limits
-from appliance.mesh.mail.outbox import Outbox
-from appliance.mesh.mail.sender import Sender
-from appliance.mesh.members import Members
-from appliance.mesh.networks import Networks
-from appliance.mesh.node_requests import NodeRequests
-from appliance.mesh.nodes import Nodes
-from appliance.mesh.people import People
-from appliance.mesh.reauthentication import Reauthentication
 from appliance.mesh.store.history import HISTORY
-from appliance.mesh.tokens import Tokens
 from appliance.mesh.vault import Vault
+from appliance.process.eventual import Eventual, Tasks
 from appliance.settings import Settings
 from appliance.threads import Threads
+
+if TYPE_CHECKING:
+    from appliance.mesh.assembly import Assembly
+
+SURFACE = "mesh"
+PREFIX = "/api"
 
 
 @dataclass(frozen=True)
@@ -67,80 +44,91 @@ class Mesh:
     """The mesh surface, and what has to be started and stopped for it. `prepare` comes before all else."""
 
     def __init__(self, foundations: Foundations) -> None:
-        settings = foundations.settings
-        self._settings = settings
+        self._foundations = foundations
         self._vault = Vault()
-        url = settings.mesh.database_url
+        url = foundations.settings.mesh.database_url
         self._server = None if url is None else PostgreSQL(foundations.reactor, url, HISTORY)
-        self.endpoints = self._endpoints(foundations, foundations.database if self._server is None else self._server)
+        self._awake: Assembly | None = None
+        self._waking: Eventual[Assembly] | None = None
+        self._tasks = Tasks()
         self.surface = Surface(
             name=SURFACE,
             prefix=PREFIX,
-            router=Router(PREFIX, self.endpoints),
+            router=self,
             envelope=MeshEnvelope(),
-            authenticator=self._authenticator,
+            authenticator=self,
             audit=Trail(foundations.audit_log, SURFACE),
             translate=translate,
+            wake=self._wake,
         )
 
     def document(self) -> dict[str, object]:
-        """The OpenAPI document of this surface."""
-        return self._root.document()
+        """The OpenAPI document of this surface. Blocking, where nothing has woken it yet."""
+        return (self._awake or self._assemble()).document()
 
     def prepare(self) -> None:
         """Read the master key, or make it. Blocking; raises `MasterKeyUnusable`, OSError."""
-        self._vault.prepare(self._settings.mesh_master_key_file)
+        self._vault.prepare(self._foundations.settings.mesh_master_key_file)
 
     async def start(self) -> None:
-        """Connect to the server of the mesh's tables, where they are on one. Raises a `DatabaseError`."""
+        """Connect to the server of the mesh's tables, where they are on one, and wake where there is something to do.
+
+        Raises a `DatabaseError`.
+        """
         if self._server is not None:
             await self._server.open()
-        await self._outbox.give_up_interrupted()
+        elif not await self._foundations.database.run_on_driver(
+            lambda connection: bool(connection.execute("SELECT EXISTS (SELECT 1 FROM mesh_networks)").fetchone()[0])
+        ):
+            return
+        await self._wake()
 
     async def stop(self) -> None:
         """End what `start` began."""
         if self._server is not None:
             await self._server.close()
 
-    def _endpoints(self, foundations: Foundations, store: Store) -> list[Endpoint]:
-        clock, mesh, vault = foundations.reactor, foundations.settings.mesh, self._vault
-        tokens, people, devices = Tokens(clock, vault), People(store, clock), Devices(store)
-        self._authenticator = MeshAuthenticator(tokens, people, devices)
-        nodes, downloads = Nodes(store, clock, vault), Downloads(store, clock, vault)
-        heartbeats = Heartbeats(store, clock, foundations.background)
-        limits = Limits(clock, mesh.is_rate_limit_exempt)
-        reauthentication = Reauthentication(store, clock, vault, tokens)
-        frontend = Frontend(mesh.frontend_url)
-        sender = Sender(foundations.reactor, foundations.threads, mesh.smtp)
-        self._outbox = Outbox(store, clock, foundations.background, sender, frontend)
-        groups: list[object] = [
-            AuthEndpoints(
-                self._authenticator,
-                people,
-                tokens,
-                Development(mesh.dev_token, possible=mesh.debug or mesh.oidc.issuer is None),
-                reauthentication,
-                frontend,
-                limits,
-            ),
-            NetworkEndpoints(Networks(store, clock, vault), GroupFirewalls(store, clock), reauthentication),
-            NodeEndpoints(clock, nodes, downloads, heartbeats),
-            CertificateEndpoints(nodes, IssuedCertificates(store)),
-            DeviceEndpoints(
-                Enrollment(store, clock, vault, tokens),
-                Configurations(store, clock, vault),
-                downloads,
-                Information(store),
-                heartbeats,
-                limits,
-            ),
-            MemberEndpoints(Members(store, clock)),
-            UserEndpoints(Administration(store, clock)),
-            NodeRequestEndpoints(NodeRequests(store, clock, vault)),
-            GrantEndpoints(Grants(store, clock)),
-            InvitationEndpoints(Invitations(store, clock, vault), self._outbox, limits),
-        ]
-        found = [endpoint for group in groups for endpoint in bind(group)]
-        self._root = RootEndpoints(found)
-        found += bind(self._root)
-        return found
+    # What the way of a request asks, once `wake` has returned
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
+        """Implements `http.surface.Finder`."""
+        return self._assembly.router.find(method, path)
+
+    async def identify(self, call: Call, endpoint: Endpoint | None) -> Caller | None:
+        """Implements `http.surface.Authenticator`."""
+        return await self._assembly.authenticator.identify(call, endpoint)
+
+    async def identify_form(self, call: Call, endpoint: Endpoint | None, fields: Mapping[str, str]) -> Caller:
+        """Implements `http.surface.Authenticator`."""
+        return await self._assembly.authenticator.identify_form(call, endpoint, fields)
+
+    @property
+    def _assembly(self) -> "Assembly":
+        if self._awake is None:
+            raise RuntimeError("the mesh is not awake")
+        return self._awake
+
+    async def _wake(self) -> None:
+        """Return when the mesh is at work; only the first one waits. Raises a `DatabaseError`."""
+        if self._awake is None:
+            if self._waking is None:
+                self._waking = Eventual()
+                self._tasks.background(self._get_up(self._waking), "waking the mesh")
+            await self._waking.wait()
+
+    async def _get_up(self, waking: "Eventual[Assembly]") -> None:
+        try:
+            assembly = await self._foundations.threads.run(self._assemble)
+            await assembly.start()
+        except Exception as error:
+            self._waking = None  # whoever comes next tries again
+            waking.refuse(error)
+        else:
+            self._awake = assembly
+            waking.set(assembly)
+
+    def _assemble(self) -> "Assembly":
+        from appliance.mesh.assembly import Assembly
+
+        store: Store = self._foundations.database if self._server is None else self._server
+        return Assembly(self._foundations, store, self._vault)
