@@ -16,8 +16,10 @@ from appliance.mesh.device.enrollment import Enrollment
 from appliance.mesh.device.heartbeats import Heartbeats
 from appliance.mesh.device.information import Information
 from appliance.mesh.device.polls import Configurations
+from appliance.mesh.dns import Dns
 from appliance.mesh.endpoints_auth import AuthEndpoints
 from appliance.mesh.endpoints_device import DeviceEndpoints
+from appliance.mesh.endpoints_dns import DnsEndpoints
 from appliance.mesh.endpoints_networks import NetworkEndpoints
 from appliance.mesh.endpoints_nodes import CertificateEndpoints, NodeEndpoints
 from appliance.mesh.endpoints_people import MemberEndpoints, UserEndpoints
@@ -28,6 +30,7 @@ from appliance.mesh.grants import Grants
 from appliance.mesh.group_firewalls import GroupFirewalls
 from appliance.mesh.invitations import Invitations
 from appliance.mesh.issued import IssuedCertificates
+from appliance.mesh.lifecycle.lifecycle import Lifecycle
 from appliance.mesh.limits import Limits
 from appliance.mesh.mail.outbox import Outbox
 from appliance.mesh.mail.sender import Sender
@@ -35,6 +38,7 @@ from appliance.mesh.members import Members
 from appliance.mesh.networks import Networks
 from appliance.mesh.node_requests import NodeRequests
 from appliance.mesh.nodes import Nodes
+from appliance.mesh.oidc.oidc import Oidc
 from appliance.mesh.people import People
 from appliance.mesh.reauthentication import Reauthentication
 from appliance.mesh.surface import PREFIX, Foundations
@@ -46,6 +50,7 @@ class Assembly:
     """The mesh at work: its routes, who may take them, and what goes on in the background."""
 
     def __init__(self, foundations: Foundations, store: Store, vault: Vault) -> None:
+        self._background = foundations.background
         self._vault = vault
         self.router = Router(PREFIX, self._endpoints(foundations, store))
 
@@ -56,6 +61,7 @@ class Assembly:
     async def start(self) -> None:
         """Begin what goes on in the background. Raises a `DatabaseError`."""
         await self._outbox.give_up_interrupted()
+        self._lifecycle.start(self._background)
 
     def _endpoints(self, foundations: Foundations, store: Store) -> list[Endpoint]:
         clock, mesh, vault = foundations.reactor, foundations.settings.mesh, self._vault
@@ -64,9 +70,16 @@ class Assembly:
         nodes, downloads = Nodes(store, clock, vault), Downloads(store, clock, vault)
         heartbeats = Heartbeats(store, clock, foundations.background)
         limits = Limits(clock, mesh.is_rate_limit_exempt)
+        self._lifecycle = Lifecycle(store, clock, vault)
+        dns = Dns(store, clock)
         reauthentication = Reauthentication(store, clock, vault, tokens)
         frontend = Frontend(mesh.frontend_url)
         sender = Sender(foundations.reactor, foundations.threads, mesh.smtp)
+        oidc = (
+            None
+            if mesh.oidc.issuer is None
+            else Oidc(foundations.reactor, foundations.threads, people, tokens, vault, mesh.oidc)
+        )
         self._outbox = Outbox(store, clock, foundations.background, sender, frontend)
         groups: list[object] = [
             AuthEndpoints(
@@ -77,6 +90,7 @@ class Assembly:
                 reauthentication,
                 frontend,
                 limits,
+                oidc,
             ),
             NetworkEndpoints(Networks(store, clock, vault), GroupFirewalls(store, clock), reauthentication),
             NodeEndpoints(clock, nodes, downloads, heartbeats),
@@ -86,9 +100,11 @@ class Assembly:
                 Configurations(store, clock, vault),
                 downloads,
                 Information(store),
+                dns,
                 heartbeats,
                 limits,
             ),
+            DnsEndpoints(dns),
             MemberEndpoints(Members(store, clock)),
             UserEndpoints(Administration(store, clock)),
             NodeRequestEndpoints(NodeRequests(store, clock, vault)),

@@ -45,6 +45,7 @@ def create(
             fingerprint=certificate.fingerprint,
             key_sealed=vault.seal_authority(key),
             created_at=moment,
+            changed_at=moment,
             expires_at=expires_at,
         )
         .returning(authorities.c.id)
@@ -62,5 +63,9 @@ def current(connection: Connection, network_id: int) -> Authority:
 
 def trusted(connection: Connection, network_id: int) -> list[str]:
     """The certificates, as PEM, of all CAs that the network's hosts shall trust, the oldest first."""
-    query = select(authorities.c.certificate).where(authorities.c.network_id == network_id).order_by(authorities.c.id)
+    query = (
+        select(authorities.c.certificate)
+        .where(authorities.c.network_id == network_id, authorities.c.state != "retired")
+        .order_by(authorities.c.id)
+    )
     return list(connection.execute(query).scalars())

@@ -10,6 +10,8 @@ from appliance.mesh.device.enrollment import Enrolled, Enrollment
 from appliance.mesh.device.heartbeats import Heartbeats
 from appliance.mesh.device.information import Information
 from appliance.mesh.device.polls import Configurations
+from appliance.mesh.dns import ClientConfig, Dns
+from appliance.mesh.endpoints_dns import text_file
 from appliance.mesh.endpoints_nodes import attachment
 from appliance.mesh.envelope import NO_STORE
 from appliance.mesh.limits import Limits
@@ -36,6 +38,7 @@ class DeviceEndpoints:
         configurations: Configurations,
         downloads: Downloads,
         information: Information,
+        dns: Dns,
         heartbeats: Heartbeats,
         limits: Limits,
     ) -> None:
@@ -43,6 +46,7 @@ class DeviceEndpoints:
         self._configurations = configurations
         self._downloads = downloads
         self._information = information
+        self._dns = dns
         self._heartbeats = heartbeats
         self._limits = limits
 
@@ -134,6 +138,30 @@ class DeviceEndpoints:
     async def advertised_routes(self, call: Call) -> RouteList:
         """The networks that are reached through the mesh: its own."""
         return RouteList([await self._information.subnet(device_of(call).network_id)])
+
+    async def _limit_names(self, call: Call) -> None:
+        self._limits.device_dns.of_device(call, device_of(call).node_id)
+
+    @routes.get("/dns-client-config", reply=ClientConfig, who=device, statuses=(404,), guard=_limit_names)
+    async def dns_client_config(self, call: Call) -> ClientConfig:
+        """Whom the device asks for the names of its network; 404 while DNS is off."""
+        return await self._dns.client_config(device_of(call).network_id)
+
+    @routes.get(
+        "/dnsmasq.conf",
+        reply=str,
+        who=device,
+        statuses=(304, 404),
+        produces="text/plain",
+        guard=_limit_names,
+        name="device_dnsmasq",
+    )
+    async def dnsmasq(self, call: Call) -> Reply:
+        """The names as a configuration for dnsmasq; 404 while DNS is off, 304 for the ETag that the device has."""
+        made = await self._dns.file_for_device(device_of(call).network_id)
+        if made.etag in parse_etags(call):
+            return Reply(304, b"", "text/plain; charset=utf-8", {**NO_STORE, "ETag": made.etag})
+        return text_file(made)
 
 
 def parse_etags(call: Call) -> frozenset[str]:

@@ -10,7 +10,16 @@ from appliance.http.bodies import InvalidInput
 from appliance.http.call import Call
 from appliance.http.errors import HttpError, reason
 from appliance.http.replies import FileReply, Reply
-from appliance.mesh.errors import Denied, Gone, Invalid, MeshError, Missing, Taken, Unacceptable
+from appliance.mesh.errors import (
+    Denied,
+    Gone,
+    Invalid,
+    MeshError,
+    Missing,
+    ProviderUnavailable,
+    Taken,
+    Unacceptable,
+)
 
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
 
@@ -68,6 +77,8 @@ def translate(error: Exception) -> HttpError | None:
         return InvalidInput("body", error.field, error.why)
     if isinstance(error, MeshError):
         return HttpError(_STATUSES[type(error)], str(error))
+    if isinstance(error, ProviderUnavailable):
+        return HttpError(503, "The log-in provider cannot be reached", headers={"Retry-After": "5"})
     if isinstance(error, DatabaseError):
         return HttpError(503, "The database cannot be used at the moment", headers={"Retry-After": "5"})
     return None

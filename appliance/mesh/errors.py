@@ -35,3 +35,11 @@ class Invalid(MeshError):
         super().__init__(f"{field}: {why}")
         self.field = field
         self.why = why
+
+
+class ProviderUnavailable(Exception):
+    """503: the log-in provider cannot be reached, or does not answer as a provider does."""
+
+
+class ProviderRefused(Exception):
+    """The log-in provider does not accept what it was sent, or its answer is not to be believed."""

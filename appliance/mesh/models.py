@@ -54,10 +54,11 @@ def is_host(text: str) -> bool:
     labels = text.removesuffix(".").split(".")
     if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         return False
-    return not labels[-1].isdigit() or _is_address(text)
+    return not labels[-1].isdigit() or is_address(text)
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether `text` is an IP address."""
     try:
         ip_address(text)
     except ValueError:
@@ -66,4 +67,4 @@ def _is_address(text: str) -> bool:
 
 
 def _is_ipv6(text: str) -> bool:
-    return _is_address(text) and isinstance(ip_address(text), IPv6Address)
+    return is_address(text) and isinstance(ip_address(text), IPv6Address)

@@ -78,6 +78,16 @@ class People:
         await self._store.run(lambda connection: record(connection, actor, moment, Event(action="auth_dev_token")))
         return user
 
+    async def note_login(self, address: str, user: UserRow | None, problem: str | None) -> None:
+        """Write down a log-in by the provider: whose, or why there was none."""
+        moment = now(self._clock)
+        if user is not None:
+            actor, event = to_actor(user, address), Event(action="auth_login_success")
+        else:
+            actor = Actor(address=address)
+            event = Event(action="auth_login_failure", result="failure", details={"reason": problem})
+        await self._store.run(lambda connection: record(connection, actor, moment, event))
+
     async def log_out(self, claims: UserClaims, address: str) -> None:
         """Let that token count no more."""
         moment = now(self._clock)

@@ -16,6 +16,7 @@ ALGORITHM = "HS256"
 USER_SECONDS = 24 * 3600
 DEVICE_SECONDS = 365 * 24 * 3600
 REAUTH_SECONDS = 300
+LOGIN_SECONDS = 600
 MAX_LENGTH = 8192
 MAX_CACHED = 50_000
 SKEW = 60
@@ -31,7 +32,7 @@ _OPTIONS: jwt.types.Options = {
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
-C = TypeVar("C", "UserClaims", "DeviceClaims", "ReauthClaims")
+C = TypeVar("C", "UserClaims", "DeviceClaims", "ReauthClaims", "LoginClaims")
 
 
 class BadToken(Exception):
@@ -71,6 +72,16 @@ class ReauthClaims(msgspec.Struct, frozen=True, kw_only=True):
     exp: Moment
 
 
+class LoginClaims(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser keeps in a cookie while it is at the provider's to log in."""
+
+    state: Text
+    nonce: Text
+    verifier: Text
+    iat: Moment
+    exp: Moment
+
+
 class Tokens:
     """Makes and checks them. A token found good is remembered until it expires."""
 
@@ -105,6 +116,13 @@ class Tokens:
         begin = int(self._clock.seconds())
         return self._encode(ReauthClaims(sub=sub, challenge=challenge, iat=begin, exp=begin + REAUTH_SECONDS))
 
+    def of_login(self, state: str, nonce: str, verifier: str) -> str:
+        """The cookie of a log-in that has begun, for ten minutes."""
+        begin = int(self._clock.seconds())
+        return self._encode(
+            LoginClaims(state=state, nonce=nonce, verifier=verifier, iat=begin, exp=begin + LOGIN_SECONDS)
+        )
+
     def check(self, token: str, kind: type[C]) -> C:
         """What a token of that kind says. Raises `BadToken`; whether it was revoked is another question."""
         claims: C | None = self._known.get((kind, token))
@@ -120,7 +138,7 @@ class Tokens:
             self._known[(kind, token)] = claims
         return claims
 
-    def _encode(self, claims: UserClaims | DeviceClaims | ReauthClaims) -> str:
+    def _encode(self, claims: UserClaims | DeviceClaims | ReauthClaims | LoginClaims) -> str:
         content = {**msgspec.structs.asdict(claims), "aud": _AUDIENCES[type(claims)]}
         return jwt.encode(content, self._vault.token_key, ALGORITHM)
 
@@ -138,4 +156,5 @@ _AUDIENCES: dict[type, str] = {
     UserClaims: "appliance:mesh",
     DeviceClaims: "appliance:mesh:device",
     ReauthClaims: "appliance:mesh:reauth",
+    LoginClaims: "appliance:mesh:login",
 }

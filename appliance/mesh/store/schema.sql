@@ -65,7 +65,8 @@ CREATE TABLE mesh_authorities (
     key_sealed BLOB NOT NULL,
     expires_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
-    CONSTRAINT ck_mesh_authorities_state_known CHECK (state IN ('current', 'next', 'old')),
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT ck_mesh_authorities_state_known CHECK (state IN ('current', 'next', 'old', 'retired')),
     CONSTRAINT fk_mesh_authorities_network_id FOREIGN KEY(network_id) REFERENCES mesh_networks (id) ON DELETE CASCADE
 );
 

@@ -103,8 +103,9 @@ authorities: Final = Table(
     Column("key_sealed", LargeBinary, nullable=False),
     _moment("expires_at"),
     _moment("created_at"),
+    _moment("changed_at"),
     Index(None, "network_id"),
-    CheckConstraint("state IN ('current', 'next', 'old')", name="state_known"),
+    CheckConstraint("state IN ('current', 'next', 'old', 'retired')", name="state_known"),
     sqlite_autoincrement=True,
 )
 """The CAs of a network: the `current` one signs; a `next` and an `old` one are trusted beside it while CAs change."""

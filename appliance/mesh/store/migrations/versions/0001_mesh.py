@@ -73,7 +73,10 @@ def upgrade() -> None:
         sa.Column("key_sealed", sa.LargeBinary(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("state IN ('current', 'next', 'old')", name=op.f("ck_mesh_authorities_state_known")),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('current', 'next', 'old', 'retired')", name=op.f("ck_mesh_authorities_state_known")
+        ),
         sa.ForeignKeyConstraint(
             ["network_id"], ["mesh_networks.id"], name=op.f("fk_mesh_authorities_network_id"), ondelete="CASCADE"
         ),
