@@ -13,7 +13,7 @@ from appliance.mesh.envelope import NO_STORE
 from appliance.mesh.errors import Invalid
 from appliance.mesh.models import ID, AddressText, Id, is_address, is_host
 
-_Alias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", max_length=63)]
+_Alias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$(?!\n)", max_length=63)]
 
 
 class DnsBody(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from appliance.mesh.errors import Invalid
+from appliance.mesh.names import GROUP
 
 PORT_RANGE_LIMIT = 256
 _PORTS = re.compile(r"([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?")
@@ -18,7 +19,7 @@ class InboundRule(msgspec.Struct, frozen=True):
     `port_range` is `any`, a port, a range as `8000-8100`, or a list of those with commas.
     """
 
-    allowed_group: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    allowed_group: Annotated[str, msgspec.Meta(pattern=GROUP, max_length=253)]
     protocol: Literal["any", "tcp", "udp", "icmp"]
     port_range: Annotated[str, msgspec.Meta(min_length=1, max_length=PORT_RANGE_LIMIT)]
     description: Annotated[str, msgspec.Meta(max_length=1024)] | None = None

@@ -7,15 +7,11 @@ from typing import Annotated
 import msgspec
 
 from appliance.mesh.errors import Invalid
+from appliance.mesh.names import GROUP, GROUP_OR_NONE, HOSTNAME, NAME
 
 ID_LIMIT = (1 << 31) - 1
 ID = f"int(max={ID_LIMIT})"
 """The converter of ids in paths: what is larger than any id is no path of ours."""
-
-HOSTNAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
-NAME = r"^(?!-)(?!\.{1,2}$)[^/\\\x00-\x1f\x7f'\"`]{1,253}$"
-GROUP = r"^(?!-)(?!\.{1,2}$)[^/\\\x00-\x1f\x7f'\"`, ]{1,253}$"
-GROUP_OR_NONE = r"^$|" + GROUP
 
 Hostname = Annotated[str, msgspec.Meta(pattern=HOSTNAME, max_length=253, description="A node's name.")]
 NetworkName = Annotated[
@@ -32,7 +28,7 @@ EndpointText = Annotated[
     str, msgspec.Meta(max_length=300, description="HOST:PORT at which other hosts reach it; empty for none.")
 ]
 Subnet = Annotated[str, msgspec.Meta(max_length=64, description="As 10.0.0.0/24.")]
-Short = Annotated[str, msgspec.Meta(max_length=1024, pattern=r"^[^\x00]*$")]
+Short = Annotated[str, msgspec.Meta(max_length=1024, pattern=r"^[^\x00]*$(?!\n)")]
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 

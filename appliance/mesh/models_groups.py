@@ -3,7 +3,7 @@
 import re
 
 from appliance.http.bodies import InvalidInput
-from appliance.mesh.models import GROUP
+from appliance.mesh.names import GROUP
 
 _GROUP = re.compile(GROUP)
 

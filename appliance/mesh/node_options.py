@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-GO_DURATION = r"^([0-9]{1,9}(\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+$"
+GO_DURATION = r"^([0-9]{1,9}(\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+$(?!\n)"
 """A duration as Go's time.ParseDuration reads it, without a sign."""
 
 Duration = Annotated[str, msgspec.Meta(pattern=GO_DURATION, max_length=32)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Text = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Text = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 
 
 class LighthouseOptions(msgspec.Struct, omit_defaults=True):
