@@ -159,7 +159,7 @@ class Appliance(Service):
                 self._admin.surface,
                 *self._system.surfaces,
                 *self._rpc.surfaces,
-                self._mesh.surface,
+                *self._mesh.surfaces,
                 self._web_root(),
             ]
         )

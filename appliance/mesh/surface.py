@@ -62,6 +62,15 @@ class Mesh:
             wake=self._wake,
         )
 
+    @property
+    def surfaces(self) -> list[Surface]:
+        """The surface, and with `[mesh] debug` the pages that show it."""
+        if not self._foundations.settings.mesh.debug:
+            return [self.surface]
+        from appliance.mesh.reference_pages import reference_pages
+
+        return [self.surface, *reference_pages()]
+
     def document(self) -> dict[str, object]:
         """The OpenAPI document of this surface. Blocking, where nothing has woken it yet."""
         return (self._awake or self._assemble()).document()
