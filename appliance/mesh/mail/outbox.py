@@ -60,7 +60,7 @@ class Outbox:
             until=shown(invitation.expires_at)[:16].replace("T", " "),
         )
         subject = f"Invitation to {invitation.network_name}"
-        self._background.spawn("sending of an invitation", self._deliver(invitation, subject, text))
+        self._background.spawn("sending of an invitation", self._see_through(invitation, subject, text))
 
     async def give_up_interrupted(self) -> None:
         """Tell the truth about mails that a stopped server had not sent yet."""
@@ -76,6 +76,14 @@ class Outbox:
             return len(ids)
 
         await self._store.run(work)
+
+    async def _see_through(self, invitation: Invitation, subject: str, text: str) -> None:
+        """Deliver a mail; a defect of ours must not leave it as one that is being sent."""
+        try:
+            await self._deliver(invitation, subject, text)
+        except Exception:
+            await self._note(invitation, email_status=FAILED, email_error="The mail could not be sent")
+            raise
 
     async def _deliver(self, invitation: Invitation, subject: str, text: str) -> None:
         problem = ""
