@@ -49,7 +49,7 @@ class Dispatcher:
         if surface.gate is not None:
             surface.gate.admit(call)
         if surface.wake is not None:
-            await self._wake(surface)
+            await surface.wake()
         try:
             endpoint, call.parameters = surface.router.find(call.method, call.path)
         except MethodNotAllowed as error:
@@ -66,16 +66,6 @@ class Dispatcher:
             await self._permit(call, endpoint, await surface.authenticator.identify_form(call, endpoint, fields))
 
         return self._receivers.open(call, endpoint.body, surface.uploads, authorise, flow)
-
-    async def _wake(self, surface: Surface) -> None:
-        try:
-            if surface.wake is not None:
-                await surface.wake()
-        except Exception as error:
-            known = surface.translate(error)
-            if known is None:
-                raise
-            raise known from error
 
     async def _admit_wrong_method(self, call: Call, surface: Surface, error: MethodNotAllowed, flow: Flow) -> Receiver:
         """Tell of the wrong method only who has shown good credentials, in the form if need be."""
@@ -115,11 +105,12 @@ class Dispatcher:
         if is_disk_full(error):
             self._log.error("request {request} met a full disk: {error}", request=call.id, error=error)
             error = insufficient_storage()
-        if not isinstance(error, HttpError):
-            self._log.failure("request {request} failed", request=call.id, failure=Failure(error))
-            error = HttpError(500)
         surface = call.surface or self._surfaces.owner(call.path or call.raw_path.decode("latin-1"))
-        return surface.envelope.error(error, call)
+        known = error if isinstance(error, HttpError) else _translated(surface, error)
+        if known is None:
+            self._log.failure("request {request} failed", request=call.id, failure=Failure(error))
+            known = HttpError(500)
+        return surface.envelope.error(known, call)
 
     async def _permit(self, call: Call, endpoint: Endpoint, caller: Caller) -> None:
         call.caller = caller

@@ -51,7 +51,10 @@ class Router:
         try:
             name, parameters = self._adapter.match(path, method)
         except WerkzeugMethodNotAllowed as error:
-            raise MethodNotAllowed(method, self._declared(path, error.valid_methods or ())) from None
+            declared = self._declared(path, error.valid_methods or ())
+            if not declared:
+                raise not_found() from None
+            raise MethodNotAllowed(method, declared) from None
         except (NotFound, RequestRedirect):
             raise not_found() from None
         endpoint = self._by_name[_text(name)]
@@ -62,9 +65,17 @@ class Router:
         return endpoint, {key: str(value) for key, value in parameters.items()}
 
     def _declared(self, path: str, methods: Iterable[str]) -> frozenset[str]:
-        """Those of Werkzeug's `methods` of `path` that an endpoint declares: it adds HEAD to each GET."""
-        found = {method: self._by_name[_text(self._adapter.match(path, method)[0])] for method in methods}
-        return frozenset(method for method, endpoint in found.items() if endpoint.method == method)
+        """Those of Werkzeug's `methods` of `path` that an endpoint declares.
+
+        It adds HEAD to each GET, and names methods of routes whose converters do not take what the path holds.
+        """
+        return frozenset(method for method in methods if self._method_of(path, method) == method)
+
+    def _method_of(self, path: str, method: str) -> str | None:
+        try:
+            return self._by_name[_text(self._adapter.match(path, method)[0])].method
+        except (NotFound, WerkzeugMethodNotAllowed):
+            return None
 
 
 def _text(name: Any) -> str:

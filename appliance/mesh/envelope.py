@@ -6,16 +6,19 @@ from collections.abc import Mapping
 import msgspec
 
 from appliance.database.errors import DatabaseError
+from appliance.database.secret_box import Unsealable
 from appliance.http.bodies import InvalidInput
 from appliance.http.call import Call
 from appliance.http.errors import HttpError, reason
 from appliance.http.replies import FileReply, Reply
+from appliance.http.unowned import union_error
 from appliance.mesh.errors import (
     Denied,
     Gone,
     Invalid,
     MeshError,
     Missing,
+    Overloaded,
     ProviderUnavailable,
     Taken,
     Unacceptable,
@@ -67,6 +70,8 @@ class MeshEnvelope:
         if isinstance(error, InvalidInput):
             mistake = Mistake("value_error", [error.where, *_place(error.field)], error.why)
             return Reply(422, self._encode(MistakesBody([mistake])), headers=headers)
+        if error.status == 404 and (call is None or call.endpoint is None):
+            return union_error(error)  # a path of nobody's
         detail = error.message or reason(error.status)
         return Reply(error.status, self._encode(ErrorBody(detail)), headers=headers)
 
@@ -79,6 +84,10 @@ def translate(error: Exception) -> HttpError | None:
         return HttpError(_STATUSES[type(error)], str(error))
     if isinstance(error, ProviderUnavailable):
         return HttpError(503, "The log-in provider cannot be reached", headers={"Retry-After": "5"})
+    if isinstance(error, Overloaded):
+        return HttpError(503, "Too much waits to be done at the moment", headers={"Retry-After": "5"})
+    if isinstance(error, Unsealable):
+        return HttpError(503, "The mesh's keys are encrypted under another master key than the one in use")
     if isinstance(error, DatabaseError):
         return HttpError(503, "The database cannot be used at the moment", headers={"Retry-After": "5"})
     return None

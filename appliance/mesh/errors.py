@@ -37,6 +37,10 @@ class Invalid(MeshError):
         self.why = why
 
 
+class Overloaded(Exception):
+    """503: more waits to be done than can be held; try again later."""
+
+
 class ProviderUnavailable(Exception):
     """503: the log-in provider cannot be reached, or does not answer as a provider does."""
 

@@ -28,6 +28,12 @@ class Things:
     @routes.get("/<name>/parts/<int:number>", who=administrator)
     async def piece(self, call: Call, name: str, number: str) -> None: ...
 
+    @routes.get("/a/limited/<int(max=9):number>", who=administrator)
+    async def limited(self, call: Call, number: str) -> None: ...
+
+    @routes.delete("/a/limited/<int(max=9):number>", who=administrator)
+    async def no_more(self, call: Call, number: str) -> None: ...
+
     @routes.get("/file", who=administrator)
     async def file(self, call: Call) -> None: ...
 
@@ -74,6 +80,7 @@ def test_finds(router: Router, method: str, path: str, name: str, parameters: di
         "/api/things/a/",
         "/api/things/a/b",
         "/api/things/a/parts/x",
+        "/api/things/a/limited/10",
         "/API/things",
     ],
 )

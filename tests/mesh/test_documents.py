@@ -44,5 +44,11 @@ def test_without_debug_there_are_no_pages(tmp_path_factory: pytest.TempPathFacto
         assert quiet.ask("GET", "/redoc").status == 404
         assert quiet.ask("GET", "/openapi.json").status == 200
         assert quiet.ask("GET", "").json["status"] == "operational"
+        nobodys = {"code": 404, "data": None, "message": "API not found", "detail": "Not Found"}
+        for method, path in (("GET", "/x"), ("GET", "/v2/x"), ("POST", "/networks/x"), ("DELETE", "/nodes/")):
+            answer = quiet.ask(method, path)
+            assert (answer.status, answer.json) == (404, nobodys), path
+        wrong = quiet.ask("PUT", "/health")
+        assert (wrong.status, wrong.json, wrong.headers["allow"]) == (405, {"detail": "Method Not Allowed"}, "GET")
         assert quiet.ask("GET", "/health").json == {"status": "healthy"}
         assert quiet.ask("GET", "/public-config").json["analytics"]["customScripts"] == []
