@@ -1,7 +1,9 @@
 """What a user may do with a network and what is in it; every rule is asked inside the transaction it guards."""
 
+from typing import Any
+
 import msgspec
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from appliance.mesh.actor import Actor
 from appliance.mesh.errors import Denied, Missing
@@ -9,6 +11,21 @@ from appliance.mesh.store.tables import access_grants, networks, nodes, permissi
 
 NETWORK_MISSING = "Network not found"
 NODE_MISSING = "Node not found"
+
+_RIGHTS = (
+    select(
+        permissions.c.role,
+        permissions.c.can_manage_nodes,
+        permissions.c.can_invite_users,
+        permissions.c.can_manage_firewall,
+    )
+    .select_from(
+        networks.outerjoin(
+            permissions, (permissions.c.network_id == networks.c.id) & (permissions.c.user_id == bindparam("user"))
+        )
+    )
+    .where(networks.c.id == bindparam("network"))
+)
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,21 +68,7 @@ def rights(connection: Connection, actor: Actor, network_id: int) -> Rights:
 
 def rights_or_none(connection: Connection, actor: Actor, network_id: int) -> Rights | None:
     """The same; None for a network that is not there or that he may not know of."""
-    row = connection.execute(
-        select(
-            permissions.c.role,
-            permissions.c.can_manage_nodes,
-            permissions.c.can_invite_users,
-            permissions.c.can_manage_firewall,
-        )
-        .select_from(
-            networks.outerjoin(
-                permissions,
-                (permissions.c.network_id == networks.c.id) & (permissions.c.user_id == actor.user_id),
-            )
-        )
-        .where(networks.c.id == network_id)
-    ).first()
+    row = connection.execute(_RIGHTS, {"user": actor.user_id, "network": network_id}).first()
     if row is None or (row.role is None and not actor.system_admin):
         return None
     owner = row.role == "owner"
@@ -92,6 +95,11 @@ def node_rights(connection: Connection, actor: Actor, node_id: int, moment: int)
     return found
 
 
+def granted_networks(actor: Actor, moment: int) -> Any:
+    """A query for the networks that a system admin was given access to, which counts at this moment."""
+    return select(access_grants.c.network_id).where(access_grants.c.node_id.is_(None), *_good(actor, moment))
+
+
 def granted(connection: Connection, actor: Actor, network_id: int, moment: int, node_id: int | None = None) -> bool:
     """Whether a system admin was given access, to the network or to that node of it, that counts at this moment."""
     if not actor.system_admin:
@@ -101,14 +109,17 @@ def granted(connection: Connection, actor: Actor, network_id: int, moment: int, 
     return (
         connection.execute(
             select(access_grants.c.id)
-            .where(
-                access_grants.c.admin_user_id == actor.user_id,
-                access_grants.c.network_id == network_id,
-                of,
-                access_grants.c.revoked_at.is_(None),
-                access_grants.c.expires_at > moment,
-            )
+            .where(access_grants.c.network_id == network_id, of, *_good(actor, moment))
             .limit(1)
         ).first()
         is not None
+    )
+
+
+def _good(actor: Actor, moment: int) -> tuple[Any, ...]:
+    """What holds for grants of that admin which are neither revoked nor over."""
+    return (
+        access_grants.c.admin_user_id == actor.user_id,
+        access_grants.c.revoked_at.is_(None),
+        access_grants.c.expires_at > moment,
     )

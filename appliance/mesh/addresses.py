@@ -1,6 +1,6 @@
 """Addresses for hosts: the lowest free one, or the one that was asked for; each host of a network has another."""
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from appliance.mesh.errors import Invalid, Taken, Unacceptable
 from appliance.mesh.store.tables import networks, nodes
@@ -8,6 +8,10 @@ from appliance.mesh.subnets import Subnet, host_number_of, last_host_number
 
 NETWORK_FULL = "No available IP address in the network"
 ADDRESS_TAKEN = "IP address is already in use"
+
+_TAKEN = select(nodes.c.id).where(
+    nodes.c.network_id == bindparam("network"), nodes.c.host_number == bindparam("number")
+)
 
 
 def choose(connection: Connection, network_id: int, subnet: Subnet, suggested: str | None) -> int:
@@ -25,8 +29,7 @@ def choose(connection: Connection, network_id: int, subnet: Subnet, suggested: s
 
 def is_free(connection: Connection, network_id: int, host_number: int) -> bool:
     """Whether no host of the network has that number."""
-    query = select(nodes.c.id).where(nodes.c.network_id == network_id, nodes.c.host_number == host_number)
-    return connection.execute(query).first() is None
+    return connection.execute(_TAKEN, {"network": network_id, "number": host_number}).first() is None
 
 
 def release(connection: Connection, network_id: int, host_number: int | None) -> None:

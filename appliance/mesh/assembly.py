@@ -65,9 +65,9 @@ class Assembly:
 
     def _endpoints(self, foundations: Foundations, store: Store) -> list[Endpoint]:
         clock, mesh, vault = foundations.reactor, foundations.settings.mesh, self._vault
-        tokens, people, devices = Tokens(clock, vault), People(store, clock), Devices(store)
+        tokens, people, devices = Tokens(clock, vault), People(store, clock), Devices(store, foundations.background)
         self.authenticator = MeshAuthenticator(tokens, people, devices)
-        nodes, downloads = Nodes(store, clock, vault), Downloads(store, clock, vault)
+        nodes, downloads = Nodes(store, clock, vault), Downloads(store, clock, vault, mesh.listen_port)
         heartbeats = Heartbeats(store, clock, foundations.background)
         limits = Limits(clock, mesh.is_rate_limit_exempt)
         self._lifecycle = Lifecycle(store, clock, vault)
@@ -97,7 +97,7 @@ class Assembly:
             CertificateEndpoints(nodes, IssuedCertificates(store)),
             DeviceEndpoints(
                 Enrollment(store, clock, vault, tokens),
-                Configurations(store, clock, vault),
+                Configurations(store, clock, vault, mesh.listen_port),
                 downloads,
                 Information(store),
                 dns,

@@ -11,6 +11,7 @@ from appliance.mesh.actor import Actor
 from appliance.mesh.store.rows import columns_of, to_structs
 from appliance.mesh.store.tables import audit
 
+_INSERT = insert(audit)
 _redactor = Redactor()
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -55,18 +56,19 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 def record(connection: Connection, actor: Actor, moment: int, event: Event) -> None:
     """Write one entry. Secrets are taken out of the details by their names."""
     connection.execute(
-        insert(audit).values(
-            occurred_at=moment,
-            action=event.action,
-            actor_user_id=actor.user_id,
-            actor_identifier=actor.identifier,
-            actor_email=actor.email,
-            resource_type=event.resource_type,
-            resource_id=event.resource_id,
-            result=event.result,
-            details=_encode(_redactor.redact(event.details)).decode(),
-            client_ip=actor.address or None,
-        )
+        _INSERT,
+        {
+            "occurred_at": moment,
+            "action": event.action,
+            "actor_user_id": actor.user_id,
+            "actor_identifier": actor.identifier,
+            "actor_email": actor.email,
+            "resource_type": event.resource_type,
+            "resource_id": event.resource_id,
+            "result": event.result,
+            "details": _encode(_redactor.redact(event.details)).decode(),
+            "client_ip": actor.address or None,
+        },
     )
 
 

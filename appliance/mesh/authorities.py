@@ -1,7 +1,7 @@
 """The CAs of a network: one that signs, and beside it those that are still or already trusted while CAs change."""
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from appliance.mesh.certificates.authority import make_authority, to_pem
 from appliance.mesh.certificates.keys import new_signing_key
@@ -25,6 +25,11 @@ class Authority(msgspec.Struct, frozen=True):
     key_sealed: bytes
     created_at: int
     expires_at: int
+
+
+_CURRENT = select(*columns_of(authorities, Authority)).where(
+    authorities.c.network_id == bindparam("network"), authorities.c.state == "current"
+)
 
 
 def create(
@@ -55,10 +60,7 @@ def create(
 
 def current(connection: Connection, network_id: int) -> Authority:
     """The CA that signs for a network; every network has one."""
-    query = select(*columns_of(authorities, Authority)).where(
-        authorities.c.network_id == network_id, authorities.c.state == "current"
-    )
-    return to_struct(connection.execute(query).one(), Authority)
+    return to_struct(connection.execute(_CURRENT, {"network": network_id}).one(), Authority)
 
 
 def trusted(connection: Connection, network_id: int) -> list[str]:

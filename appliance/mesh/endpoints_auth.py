@@ -113,7 +113,9 @@ class AuthEndpoints:
         await self._oidc.provider.discovery()
         return OidcStatus("ok")
 
-    @routes.get("/login", reply=bytes, who=anyone, status=302, statuses=(501,), guard=_limit_log_ins)
+    @routes.get(
+        "/login", reply=bytes, who=anyone, produces="text/plain", status=302, statuses=(501,), guard=_limit_log_ins
+    )
     async def login(self, call: Call) -> Reply:
         """Send the browser to log in. Without OIDC a browser on the machine itself is logged in at once."""
         if self._oidc is not None:
@@ -128,7 +130,7 @@ class AuthEndpoints:
     async def _limit_callbacks(self, call: Call) -> None:
         self._limits.callback.of_address(call)
 
-    @routes.get("/callback", reply=bytes, who=anyone, status=307, guard=_limit_callbacks)
+    @routes.get("/callback", reply=bytes, who=anyone, produces="text/plain", status=307, guard=_limit_callbacks)
     async def callback(self, call: Call) -> Reply:
         """Come back from the provider: the browser goes on to the interface, with a token or an error."""
         forget = f"{COOKIE}=; {_COOKIE_RULES}; Max-Age=0"
@@ -150,7 +152,7 @@ class AuthEndpoints:
         token = self._tokens.of_user(found.sub, email=found.email, name=found.name, system_role=found.system_role)
         return redirect(307, self._frontend.page(call, "/auth/callback", {"token": token}), forget)
 
-    @routes.get("/logout", reply=bytes, who=anyone, status=307)
+    @routes.get("/logout", reply=bytes, who=anyone, produces="text/plain", status=307)
     async def logout(self, call: Call) -> Reply:
         """Let the token in the header count no more, and send the browser back to the interface."""
         token = bearer(call)
@@ -182,7 +184,9 @@ class AuthEndpoints:
     async def _limit_reauth_callbacks(self, call: Call) -> None:
         self._limits.reauth_callback.of_address(call)
 
-    @routes.get("/reauth/callback", reply=bytes, who=anyone, status=307, guard=_limit_reauth_callbacks)
+    @routes.get(
+        "/reauth/callback", reply=bytes, who=anyone, produces="text/plain", status=307, guard=_limit_reauth_callbacks
+    )
     async def reauth_callback(self, call: Call) -> Reply:
         """Come back from it: the browser goes on to the interface, with a token that opens one thing."""
         challenge = call.argument("state") or call.argument("challenge") or ""

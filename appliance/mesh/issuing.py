@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from appliance.mesh import authorities
 from appliance.mesh.certificates.authority import sign, to_pem
@@ -16,6 +16,11 @@ from appliance.mesh.subnets import interface_of
 from appliance.mesh.vault import Vault
 
 DEFAULT_DAYS = 365
+
+_SAME = select(certificates.c.id).where(
+    certificates.c.network_id == bindparam("network"), certificates.c.fingerprint == bindparam("given")
+)
+_INSERT = insert(certificates).returning(certificates.c.id)
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,18 +64,17 @@ def issue(connection: Connection, vault: Vault, subject: Subject, moment: int, d
     certificate = _sign_another(connection, details, vault.open_authority(authority.key_sealed), subject)
     text = to_pem(certificate)
     made = connection.execute(
-        insert(certificates)
-        .values(
-            network_id=subject.network_id,
-            node_id=subject.node_id,
-            authority_id=authority.id,
-            fingerprint=certificate.fingerprint,
-            certificate=text,
-            ip_address=subject.ip_address,
-            issued_at=moment,
-            expires_at=expires_at,
-        )
-        .returning(certificates.c.id)
+        _INSERT,
+        {
+            "network_id": subject.network_id,
+            "node_id": subject.node_id,
+            "authority_id": authority.id,
+            "fingerprint": certificate.fingerprint,
+            "certificate": text,
+            "ip_address": subject.ip_address,
+            "issued_at": moment,
+            "expires_at": expires_at,
+        },
     )
     return Issued(int(made.scalar_one()), text, authority.certificate)
 
@@ -84,10 +88,8 @@ def _sign_another(connection: Connection, details: Details, key: Ed25519PrivateK
     """
     while True:
         certificate = sign(details, key, subject.version)
-        same = select(certificates.c.id).where(
-            certificates.c.network_id == subject.network_id, certificates.c.fingerprint == certificate.fingerprint
-        )
-        if connection.execute(same).first() is None:
+        given = {"network": subject.network_id, "given": certificate.fingerprint}
+        if connection.execute(_SAME, given).first() is None:
             return certificate
         details = msgspec.structs.replace(details, not_before=details.not_before + 1)
 

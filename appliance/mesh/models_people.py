@@ -16,8 +16,9 @@ from appliance.mesh.node_requests import NodeRequest
 
 Role = Literal["owner", "member"]
 Email = Annotated[
-    str, msgspec.Meta(pattern=r"^[^@\s\x00-\x1f\x7f<>,;:\"\\()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}$(?!\n)", max_length=254)
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}$(?!\n)", max_length=254)
 ]
+"""A mailbox (RFC 5321 section 4.1.2) whose name needs no quotes."""
 Word = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00]*$(?!\n)")]
 Moment = Annotated[str, msgspec.Meta(max_length=40, description="ISO 8601; UTC where it names no zone.")]
 

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from twisted.internet.interfaces import IReactorTime
 
 from appliance.database.store import Store
@@ -36,6 +36,9 @@ class NetworkRow(msgspec.Struct, frozen=True):
     certificate_version: Version
     auto_approve_nodes: bool
     created_at: int
+
+
+_FIND = select(*columns_of(networks, NetworkRow)).where(networks.c.id == bindparam("network"))
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -224,7 +227,7 @@ class Networks:
 
 def find(connection: Connection, network_id: int) -> NetworkRow:
     """The network with that id, whoever asks. Raises `Missing`."""
-    row = connection.execute(select(*columns_of(networks, NetworkRow)).where(networks.c.id == network_id)).first()
+    row = connection.execute(_FIND, {"network": network_id}).first()
     if row is None:
         raise Missing(NETWORK_MISSING)
     return to_struct(row, NetworkRow)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from appliance.mesh.actor import Actor
 from appliance.mesh.audit import Event, record
@@ -37,6 +37,9 @@ class NodeRow(msgspec.Struct, frozen=True):
     created_at: int
 
 
+_FIND = select(*columns_of(nodes, NodeRow)).where(nodes.c.id == bindparam("node"))
+
+
 class Node(msgspec.Struct, frozen=True):
     """A node, and the fingerprint of the certificate it has."""
 
@@ -46,7 +49,7 @@ class Node(msgspec.Struct, frozen=True):
 
 def find_node(connection: Connection, node_id: int) -> NodeRow:
     """The node with that id, which is there."""
-    row = connection.execute(select(*columns_of(nodes, NodeRow)).where(nodes.c.id == node_id)).one()
+    row = connection.execute(_FIND, {"node": node_id}).one()
     return to_struct(row, NodeRow)
 
 

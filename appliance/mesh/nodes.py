@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, update
 from twisted.internet.interfaces import IReactorTime
 
 from appliance.database.store import Store
-from appliance.mesh.access import granted, node_rights, rights, rights_or_none
+from appliance.mesh.access import granted, granted_networks, node_rights, rights
 from appliance.mesh.actor import Actor
 from appliance.mesh.addresses import choose, release
 from appliance.mesh.certificates.keys import new_host_key
@@ -30,7 +30,7 @@ from appliance.mesh.node_rows import (
     update_node,
 )
 from appliance.mesh.store.rows import columns_of, to_struct
-from appliance.mesh.store.tables import certificates, networks, nodes, permissions
+from appliance.mesh.store.tables import certificates, enrollment_codes, nodes, permissions
 from appliance.mesh.subnets import address_of
 from appliance.mesh.vault import Vault
 
@@ -66,7 +66,7 @@ class Nodes:
                 his.require(his.member or granted(connection, actor, network_id, moment))
                 query = query.where(nodes.c.network_id == network_id)
             else:
-                query = query.where(nodes.c.network_id.in_(self._visible_networks(connection, actor, moment)))
+                query = query.where(nodes.c.network_id.in_(_visible_networks(actor, moment)))
             return [to_node(row) for row in connection.execute(query)]
 
         return await self._store.run(work)
@@ -163,6 +163,7 @@ class Nodes:
         def work(connection: Connection) -> None:
             node = self._manageable(connection, actor, node_id, moment)
             block_all(connection, node.network_id, node_id, moment)
+            _end_codes(connection, node_id, moment)
             release(connection, node.network_id, node.host_number)
             update_node(
                 connection,
@@ -192,6 +193,7 @@ class Nodes:
         def work(connection: Connection) -> None:
             node = self._manageable(connection, actor, node_id, moment)
             block_all(connection, node.network_id, node_id, moment)
+            _end_codes(connection, node_id, moment)
             network = find(connection, node.network_id)
             subnet = ip_network(network.subnet)
             number = node.host_number
@@ -218,17 +220,6 @@ class Nodes:
         his = node_rights(connection, actor, node_id, moment)
         his.require(his.can_manage_nodes)
         return find_node(connection, node_id)
-
-    def _visible_networks(self, connection: Connection, actor: Actor, moment: int) -> list[int]:
-        if not actor.system_admin:
-            own = select(permissions.c.network_id).where(permissions.c.user_id == actor.user_id)
-            return list(connection.execute(own).scalars())
-        found = []
-        for network_id in connection.execute(select(networks.c.id)).scalars():
-            his = rights_or_none(connection, actor, network_id)
-            if his is not None and (his.member or granted(connection, actor, network_id, moment)):
-                found.append(network_id)
-        return found
 
     def _sign_anew(
         self,
@@ -279,6 +270,12 @@ class Nodes:
         issue_for(connection, self._vault, find(connection, node.network_id), node, moment, None)
 
 
+def _visible_networks(actor: Actor, moment: int) -> Any:
+    """The networks whose nodes the user may see."""
+    own = select(permissions.c.network_id).where(permissions.c.user_id == actor.user_id)
+    return own.union(granted_networks(actor, moment)) if actor.system_admin else own
+
+
 def _changed_values(node: NodeRow, change: NodeChange) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         "group_name": change.group,
@@ -293,6 +290,19 @@ def _changed_values(node: NodeRow, change: NodeChange) -> dict[str, Any]:
         name: value or None if isinstance(value, str) else value for name, value in wanted.items() if value is not None
     }
     return {name: value for name, value in given.items() if value != getattr(node, name)}
+
+
+def _end_codes(connection: Connection, node_id: int, moment: int) -> None:
+    """Whoever was given a code before may not become that node with what it is given now."""
+    connection.execute(
+        update(enrollment_codes)
+        .where(
+            enrollment_codes.c.node_id == node_id,
+            enrollment_codes.c.used_at.is_(None),
+            enrollment_codes.c.expires_at > moment,
+        )
+        .values(expires_at=moment)
+    )
 
 
 def _refuse_only_lighthouse(connection: Connection, node: NodeRow) -> None:

@@ -1,7 +1,7 @@
 """Users of the mesh: a row for each, made when he first shows up."""
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from twisted.internet.interfaces import IReactorTime
 
 from appliance.database.store import Store
@@ -27,6 +27,10 @@ class UserRow(msgspec.Struct, frozen=True):
     created_at: int
 
 
+_BY_SUB = select(*columns_of(users, UserRow)).where(users.c.sub == bindparam("given"))
+_REVOKED = select(revoked_tokens.c.jti).where(revoked_tokens.c.jti == bindparam("given"))
+
+
 class People:
     """Recognises users by their tokens and lets them log in and out."""
 
@@ -39,8 +43,7 @@ class People:
         moment = now(self._clock)
 
         def work(connection: Connection) -> UserRow | None:
-            revoked = select(revoked_tokens.c.jti).where(revoked_tokens.c.jti == claims.jti)
-            if connection.execute(revoked).first() is not None:
+            if connection.execute(_REVOKED, {"given": claims.jti}).first() is not None:
                 return None
             found = find_by_sub(connection, claims.sub)
             return found or _add(connection, claims.sub, claims.email, claims.name, USER, moment)
@@ -95,8 +98,7 @@ class People:
 
         def work(connection: Connection) -> None:
             record(connection, actor, moment, Event(action="auth_logout"))
-            there = select(revoked_tokens.c.jti).where(revoked_tokens.c.jti == claims.jti)
-            if connection.execute(there).first() is None:
+            if connection.execute(_REVOKED, {"given": claims.jti}).first() is None:
                 connection.execute(insert(revoked_tokens).values(jti=claims.jti, expires_at=claims.exp * SECOND))
 
         await self._store.run(work)
@@ -104,7 +106,7 @@ class People:
 
 def find_by_sub(connection: Connection, sub: str) -> UserRow | None:
     """The user of that name of the provider's."""
-    row = connection.execute(select(*columns_of(users, UserRow)).where(users.c.sub == sub)).first()
+    row = connection.execute(_BY_SUB, {"given": sub}).first()
     return None if row is None else to_struct(row, UserRow)
 
 

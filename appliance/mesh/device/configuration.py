@@ -9,7 +9,6 @@ import yaml
 from appliance.mesh.firewall_rules import InboundRule, to_nebula
 from appliance.mesh.node_options import LighthouseOptions, LoggingOptions, PunchyOptions
 
-DEFAULT_PORT = 4242
 KEY_PLACE = "/etc/nebula/host.key"
 """Where the host keeps its key when we have never had it."""
 
@@ -67,8 +66,8 @@ def _text(dumper: Any, text: str) -> Any:
 _Dumper.add_representer(str, _text)
 
 
-def render(network: NetworkView, node: NodeView) -> Configuration:
-    """The configuration of `node`."""
+def render(network: NetworkView, node: NodeView, port: int) -> Configuration:
+    """The configuration of `node`, which listens on the UDP port `port` unless its endpoint names another."""
     content = {
         "pki": _pki(network, node),
         "static_host_map": {
@@ -76,7 +75,7 @@ def render(network: NetworkView, node: NodeView) -> Configuration:
         },
         "lighthouse": _lighthouse(network, node),
         "relay": _relay(network, node),
-        "listen": {"host": "0.0.0.0", "port": _port(node)},  # noqa: S104 - the host's, which is to be reached
+        "listen": {"host": "0.0.0.0", "port": _port(node, port)},  # noqa: S104 - the host's, which is to be reached
         "punchy": _punchy(node.punchy),
         "tun": {"dev": "nebula1", "mtu": 1300},
         "logging": _logging(node.logging),
@@ -118,10 +117,10 @@ def _relay(network: NetworkView, node: NodeView) -> dict[str, Any]:
     return {"am_relay": node.is_relay, "use_relays": True, "relays": relays}
 
 
-def _port(node: NodeView) -> int:
+def _port(node: NodeView, default: int) -> int:
     """The port at which others try to reach it, where they are told one."""
     _, _, port = (node.public_endpoint or "").rpartition(":")
-    return int(port) if port.isdigit() else DEFAULT_PORT
+    return int(port) if port.isdigit() else default
 
 
 def _punchy(options: PunchyOptions) -> dict[str, Any]:

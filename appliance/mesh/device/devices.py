@@ -1,11 +1,17 @@
 """Devices: the state of a node that a poll needs, in one look by key, however large the network is."""
 
-import msgspec
-from sqlalchemy import bindparam, func, select
+from collections.abc import Mapping
 
+import msgspec
+from sqlalchemy import Connection, bindparam, func, select
+
+from appliance.background import Background
 from appliance.database.store import Store
+from appliance.mesh.device.gathering import Gathering
 from appliance.mesh.store.tables import firewalls, networks, nodes
 from appliance.mesh.tokens import DeviceClaims
+
+BATCH_LIMIT = 500
 
 
 class DeviceState(msgspec.Struct, frozen=True):
@@ -39,19 +45,39 @@ _STATE = (
         func.coalesce(firewalls.c.version, 0),
     )
     .select_from(nodes.join(networks, networks.c.id == nodes.c.network_id).outerjoin(firewalls, _own_firewall))
-    .where(nodes.c.id == bindparam("node_id"))
+    .where(nodes.c.id.in_(bindparam("ids", expanding=True)))
 )
 
 
 class Devices:
-    """Looks devices up in `store`."""
+    """Looks devices up in `store`, all who ask at the same time at once. `background` owns that."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, background: Background) -> None:
         self._store = store
+        self._gathering = Gathering(background, "looking devices up", self._look_up)
 
     async def recognise(self, claims: DeviceClaims) -> DeviceState | None:
-        """The node of a device's token; None where it is gone, or the token is an older one."""
-        row = await self._store.run(lambda connection: connection.execute(_STATE, {"node_id": claims.node_id}).first())
-        if row is None or row.token_version != claims.ver:
-            return None
-        return DeviceState(*row)
+        """
+        The node of a device's token; None where it is gone, or the token is an older one.
+
+        Raises `Overloaded` and a `DatabaseError`.
+        """
+        state = (await self._gathering.ask(claims.node_id)).get(claims.node_id)
+        return state if state is not None and state.token_version == claims.ver else None
+
+    async def _look_up(self, batch: Mapping[int, bool]) -> dict[int, DeviceState]:
+        found: dict[int, DeviceState] = {}
+        ids = list(batch)
+        for begin in range(0, len(ids), BATCH_LIMIT):
+            found |= await self._store.run(_Look(ids[begin : begin + BATCH_LIMIT]))
+        return found
+
+
+class _Look:
+    """One batch's statement."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self._ids = ids
+
+    def __call__(self, connection: Connection) -> dict[int, DeviceState]:
+        return {row[0]: DeviceState(*row) for row in connection.execute(_STATE, {"ids": self._ids})}

@@ -29,12 +29,13 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class Downloads:
-    """Downloads of the nodes in `store`."""
+    """Downloads of the nodes in `store`. `port` is Nebula's on hosts without an endpoint."""
 
-    def __init__(self, store: Store, clock: IReactorTime, vault: Vault) -> None:
+    def __init__(self, store: Store, clock: IReactorTime, vault: Vault, port: int) -> None:
         self._store = store
         self._clock = clock
         self._vault = vault
+        self._port = port
 
     async def configuration(self, actor: Actor, node_id: int) -> Download:
         """A node's configuration, with its private key where we have it. Raises `Missing`, `Denied`."""
@@ -55,7 +56,7 @@ class Downloads:
         def work(connection: Connection) -> Download:
             his = node_rights(connection, actor, node_id, moment)
             his.require(his.can_manage_nodes)
-            form = bundle if action == "node_certs_downloaded" else _file
+            form = bundle if action == "node_certs_downloaded" else self._file
             made = self._download(connection, node_id, moment, form)
             details = {"hostname": made.hostname}
             event = Event(action=action, resource_type="node", resource_id=node_id, details=details)
@@ -73,6 +74,5 @@ class Downloads:
         network = network_view(connection, find_node(connection, node_id).network_id, moment)
         return Download(node.hostname, form(network, node))
 
-
-def _file(network: NetworkView, node: NodeView) -> bytes:
-    return render(network, node).body
+    def _file(self, network: NetworkView, node: NodeView) -> bytes:
+        return render(network, node, self._port).body

@@ -1,29 +1,19 @@
-"""Signs of life, written in batches: whatever comes while one batch is being written goes into the next.
-
-Each is acknowledged only once its batch is durable, so that none is lost that was acknowledged.
-"""
+"""Signs of life, written in batches: each is acknowledged only once its batch is durable."""
 
 from collections.abc import Mapping
 
 from sqlalchemy import Connection, bindparam, case, func, update
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from appliance.background import Background
 from appliance.database.store import Store
+from appliance.mesh.device.gathering import Gathering
 from appliance.mesh.moments import now
 from appliance.mesh.node_rows import ACTIVE, REVOKED
 from appliance.mesh.store.tables import nodes
-from appliance.process.eventual import Eventual
 
 BATCH_LIMIT = 500
-WAITING_LIMIT = 200_000
-
-
-class TooMany(Exception):
-    """More signs of life wait to be written than can be held."""
-
 
 # A poll that comes late must not set the clock back; a node without a certificate is not active.
 _ALIVE = (
@@ -43,48 +33,23 @@ class Heartbeats:
     def __init__(self, store: Store, clock: IReactorTime, background: Background) -> None:
         self._store = store
         self._clock = clock
-        self._background = background
-        self._waiting: dict[int, bool] = {}
-        self._next: Eventual[None] = Eventual()
-        self._writing = False
+        self._gathering = Gathering(background, "writing of heartbeats", self._write)
 
     def beat(self, node_id: int, *, polled: bool = False) -> Deferred[int]:
         """
         Note that a node is alive, and with `polled` that it has fetched its configuration.
 
-        Fires with the moment when that is durable. Fails with `TooMany` and a `DatabaseError`.
+        Fires with the moment when that is durable. Raises `Overloaded`; fails with a `DatabaseError`.
         """
-        moment = now(self._clock)
-        if len(self._waiting) >= WAITING_LIMIT:
-            raise TooMany
-        self._waiting[node_id] = self._waiting.get(node_id, False) or polled
-        written = self._next.wait()
-        if not self._writing:
-            self._writing = True
-            self._background.spawn("writing of heartbeats", self._write())
-        return written.addCallback(lambda _: moment)
+        return self._gathering.ask(node_id, flag=polled)
 
-    async def _write(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, {}
-                done, self._next = self._next, Eventual()
-                try:
-                    await self._write_batch(batch)
-                except Exception:
-                    done.fail(Failure())
-                else:
-                    done.set(None)
-        finally:
-            self._writing = False
-
-    async def _write_batch(self, batch: Mapping[int, bool]) -> None:
+    async def _write(self, batch: Mapping[int, bool]) -> int:
         moment = now(self._clock)
         # In the order of ids: two controllers that write the same nodes wait for each other and not in a circle.
         rows = [(polled, {"node_id": node_id, "moment": moment}) for node_id, polled in sorted(batch.items())]
         for begin in range(0, len(rows), BATCH_LIMIT):
-            part = rows[begin : begin + BATCH_LIMIT]
-            await self._store.run(_Work(part))
+            await self._store.run(_Work(rows[begin : begin + BATCH_LIMIT]))
+        return moment
 
 
 class _Work:

@@ -38,13 +38,15 @@ class Configurations:
     The configurations in force. A poll that finds nothing changed costs one look into the cache.
 
     What all hosts of a network share is read once for each of its versions. A version is read before what it stands
-    for, so that a change in between only makes the next poll look again.
+    for, so that a change in between only makes the next poll look again. `port` is Nebula's on hosts without an
+    endpoint.
     """
 
-    def __init__(self, store: Store, clock: IReactorTime, vault: Vault) -> None:
+    def __init__(self, store: Store, clock: IReactorTime, vault: Vault, port: int) -> None:
         self._store = store
         self._clock = clock
         self._vault = vault
+        self._port = port
         self._tags: OrderedDict[int, _Tag] = OrderedDict()
         self._bodies: OrderedDict[int, Configuration] = OrderedDict()
         self._body_bytes = 0
@@ -78,7 +80,7 @@ class Configurations:
             if node is None:
                 return None
             network = known or network_view(connection, state.network_id, moment)
-            return network, render(network, node)
+            return network, render(network, node, self._port)
 
         made = await self._store.run(work)
         if made is None:
