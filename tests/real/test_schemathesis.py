@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support.machine import system_server
+from tests.support.mesh_server import EXEMPT, mesh_server
 from tests.support.rpc import rpc_server
 from tests.support.server import TOKEN, Server, running
 
@@ -67,3 +68,16 @@ def test_the_rpc_surface(tmp_path: Path) -> None:
         without = r"/(login|logout|refresh|sudo|ubus/call)$"
         throw(server.server, tmp_path, "/api/ubus/openapi.json", server.tokens["root"], without=without)
         assert server.api("GET", "/2fa", token=server.tokens["root"]).status == 200
+
+
+def test_the_mesh_surface(tmp_path: Path) -> None:
+    """Without log-in, whose answer is a 501 where there is no provider, and which tests/real/test_oidc.py looks at."""
+    document = "/api/openapi.json"
+    with mesh_server(tmp_path / "server", f"{_CONNECTIONS}{EXEMPT}") as server:
+        server.new_node("admin", server.new_network("admin", "office"), "gate")
+        throw(server.server, tmp_path, document, server.token("admin"), without=r"/auth/log|/device/")
+        assert server.api("admin", "GET", "/networks").status == 200
+        node = server.new_node("admin", server.new_network("admin", "another one"), "gate")["node_id"]
+        throw(server.server, tmp_path, document, server.enroll("admin", node), only=r"/device/")
+        throw(server.server, tmp_path, document, server.token("admin"), only=r"/auth/logout")
+        assert server.api("admin", "GET", "/networks").status == 401

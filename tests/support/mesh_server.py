@@ -64,7 +64,7 @@ class MeshServer:
                 answer = connection.getresponse()
                 found = {name.lower(): value for name, value in answer.getheaders()}
                 return MeshAnswer(answer.status, found, answer.read())
-            except (http.client.HTTPException, ConnectionError):
+            except (http.client.HTTPException, OSError):
                 self.disconnect()
                 if attempt == 2:
                     raise
