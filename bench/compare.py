@@ -45,17 +45,20 @@ class Round:
 
 @dataclass
 class Wrk:
-    """wrk over keep-alive connections; `folder` takes its script, `headers` go with each request."""
+    """wrk over keep-alive connections; `folder` takes its script, `headers` go with each request, `script` is Lua
+    that makes other ones.
+    """
 
     folder: Path
     connections: int
     seconds: int
     headers: Mapping[str, str]
+    script: str = ""
 
     def load(self, server: Server, target: str, seconds: int | None = None) -> Round:
         """One load of one server. Raises `Unusable` where a request fails."""
         report = self.folder / "report.lua"
-        report.write_text(_REPORT)
+        report.write_text(self.script + _REPORT)
         length = self.seconds if seconds is None else seconds
         headers = [part for name, value in self.headers.items() for part in ("-H", f"{name}: {value}")]
         argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{length}s", *headers, "-s", str(report)]
