@@ -176,3 +176,20 @@ def test_writing_a_plugin_works_when_pasted(tmp_path: Path) -> None:
     ]
     for expected in ("400 validation_failed", "500 no_such_mood", "401 incorrect Username or Password"):
         assert expected in finished.stderr
+
+
+def test_two_machines_of_a_mesh_ping_each_other_when_pasted(tmp_path: Path) -> None:
+    with system_server(tmp_path / "server") as server:
+        finished = subprocess.run(
+            [*server.machine.prefix, "bash", "-eu", "-o", "pipefail", "-c", f"cd {tmp_path}\n" + block_after("A mesh")],
+            env={**os.environ, "STATE": str(server.server.state), "HOST": f"localhost:{server.server.port}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        left = server.machine.run("ip", "netns", "list").stdout
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "bytes from 10.42.0.1" in finished.stdout
+    assert left == ""

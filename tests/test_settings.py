@@ -167,7 +167,7 @@ def test_a_wrong_file_is_refused_even_where_an_option_hides_the_mistake(write: W
     [
         ("[server]\nstte = 1", "server.stte", "unknown key"),
         ("state = 1", "state", "unknown key"),
-        ("[mesh]\nx = 1", "mesh", "unknown key"),
+        ("[cloud]\nx = 1", "cloud", "unknown key"),
         ("[admin]\nfirst_run.words = 3", "admin.first_run.words", "unknown key"),
         ("server = 1", "server", "expected a table"),
         ('[server]\nstate = "here"', "server.state", "not an absolute path"),
