@@ -70,7 +70,7 @@ class Assembly:
         nodes, downloads = Nodes(store, clock, vault), Downloads(store, clock, vault, mesh.listen_port)
         heartbeats = Heartbeats(store, clock, foundations.background)
         limits = Limits(clock, mesh.is_rate_limit_exempt)
-        self._lifecycle = Lifecycle(store, clock, vault)
+        self._lifecycle = Lifecycle(store, clock, vault, foundations.settings.audit.keep_days)
         dns = Dns(store, clock)
         reauthentication = Reauthentication(store, clock, vault, tokens)
         frontend = Frontend(mesh.frontend_url)

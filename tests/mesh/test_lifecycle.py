@@ -10,7 +10,7 @@ from appliance.mesh.lifecycle.lifecycle import Lifecycle
 from appliance.mesh.moments import now
 from appliance.mesh.node_making import NewNode
 from appliance.mesh.nodes import NodeChange
-from appliance.mesh.store.tables import authorities, blocklist, certificates, nodes
+from appliance.mesh.store.tables import audit, authorities, blocklist, certificates, nodes
 from tests.support.mesh import MeshTestCase, on_both
 
 DAY = 86400.0
@@ -19,7 +19,7 @@ DAY = 86400.0
 class LifecycleOnSQLite(MeshTestCase):
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         await super().setUp()
-        self.lifecycle = Lifecycle(self.store, self.clock, self.vault)
+        self.lifecycle = Lifecycle(self.store, self.clock, self.vault, keep_days=400)
         self.alice = await self.user("alice")
         self.office = (await self.network(self.alice)).row
         made = await self.nodes.create(self.alice, self.office.id, NewNode(name="gw", group="old"))
@@ -53,6 +53,17 @@ class LifecycleOnSQLite(MeshTestCase):
         self.assertEqual(await self.blocked(), set())
         await self.lifecycle.run()
         self.assertEqual(await self.certificate(), second)
+
+    async def test_audit_entries_are_kept_for_a_while(self) -> None:
+        async def actions() -> set[str]:
+            return set(await self.read(lambda c: c.execute(select(audit.c.action)).scalars().all()))
+
+        self.clock.advance(400 * DAY)
+        await self.lifecycle.run()
+        self.assertIn("network_created", await actions())
+        self.clock.advance(1)
+        await self.lifecycle.run()
+        self.assertEqual(await actions(), {"cert_signed", "network_updated"})  # what went on just now
 
     async def test_a_replaced_certificate_ends_a_day_later(self) -> None:
         first = await self.certificate()
