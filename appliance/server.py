@@ -251,6 +251,7 @@ class Appliance(Service):
 
     async def _start(self) -> None:
         settings = self._settings
+        settle()
         await self._threads.run(_make_state, settings)
         side_by_side: list[Coroutine[Any, Any, object]] = [
             self._database.open(),

@@ -1,5 +1,6 @@
 """`twistd appliance`: options to settings, settings to services. The only module that takes the reactor."""
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -32,6 +33,7 @@ class Options(usage.Options):
         except SettingsError as error:
             _refuse(error)
         self._choose_log()
+        self._fix_pidfile()
 
     def _choose_log(self) -> None:
         """
@@ -46,6 +48,12 @@ class Options(usage.Options):
         to_stdout = twistd.get("nodaemon") and not twistd.get("logfile") and not twistd.get("syslog")
         if twistd.get("logger") == "appliance.logs.observer" or (to_stdout and twistd.get("logger") is None):
             twistd["logger"] = f"appliance.logs.observer_{self.settings.server.log_level}"
+
+    def _fix_pidfile(self) -> None:
+        """Have twistd find its pidfile again at the end: its name may be relative, and the server works in `/`."""
+        twistd: dict[str, Any] | None = self.parent
+        if twistd is not None and twistd.get("pidfile"):
+            twistd["pidfile"] = os.path.abspath(os.path.join(twistd.get("rundir") or ".", twistd["pidfile"]))
 
 
 def makeService(options: Options) -> IService:

@@ -91,9 +91,16 @@ def _enter(parent: int, name: str, path: str, made: list[str]) -> int:
     except OSError as error:
         _refuse(path, error)
     try:
-        os.mkdir(name, 0o755, dir_fd=parent)
+        os.mkdir(name, 0o700, dir_fd=parent)
         made.append(path)
-        return _open_directory(parent, name)
+        descriptor = _open_directory(parent, name)
+        try:
+            # Whatever the umask; and through the descriptor, so that it is no other directory.
+            os.chmod(f"/proc/self/fd/{descriptor}", 0o755)  # noqa: S103 - others mount and work below it
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
     except OSError as error:
         _refuse(path, error)
 
