@@ -112,6 +112,13 @@ def test_the_wheel_holds_the_package_the_plugin_and_the_data(wheel: Path) -> Non
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "bench"))]
 
 
+def test_plugins_stay_executable(scripts: Path, tmp_path: Path) -> None:
+    program = "import os; from appliance import data; f = data.path('plugins'); "
+    program += "print(*(n for n in os.listdir(f) if os.access(f / n, os.X_OK)))"
+    plugins = called(scripts / "python", "-c", program, cwd=tmp_path).split()
+    assert sorted(plugins) == sorted(path.name for path in (ROOT / "data" / "plugins").iterdir())
+
+
 # --- what is installed works
 
 
