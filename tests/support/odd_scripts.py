@@ -232,6 +232,12 @@ CHANGES = {
     "standard modules": "import json; json.dumps = None; import os; os.sep = 'x'; print(1)",
     "builtins": "import builtins; builtins.print = None",
     "modules": "import sys; sys.modules.pop('json', None); import json; print(json.dumps(1))",
+    "modules put there anew": "import helper; sys.modules.pop('helper'); import helper, json; sys.modules['odd'] = json; print(1)",
+    "modules in C": "import ctypes; ctypes.CDLL(None).printf(b'from C\\n')",
+    "filters of warnings": "import warnings; warnings.simplefilter('always'); f = open('HERE/left', 'w')",
+    "a trace": "sys.settrace(lambda frame, event, value: print(event, frame.f_code.co_name))",
+    "a lock that is held": "import threading; threading.Lock().acquire(); lock = threading.RLock(); lock.acquire()",
+    "the garbage collector": "import gc; gc.disable(); gc.freeze(); print(gc.get_freeze_count() > 0)",
     "the recursion limit": "sys.setrecursionlimit(200)\ndef f(): f()\ntry: f()\nexcept RecursionError: print('deep')",
     "all its arguments": "sys.argv.clear(); sys.path.clear(); print(sys.argv, sys.path)",
 }

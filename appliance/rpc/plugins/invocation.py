@@ -82,6 +82,8 @@ class Invocation:
 
     async def run(self, launch: Launch) -> Ran:
         """Start it, and return how it ended."""
+        if self._stopped is not None:
+            return Ran(Outcome(self._stopped), b"", cut=False)
         try:
             ours, theirs = _pipes(self._nowhere if self._progress is None else None)
         except OSError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+# What `signal` wraps: without its enumerations a child touches, and so copies, less memory.
+import _signal  # type: ignore[import-not-found]
 import array
+import contextlib
 import fcntl
 import os
 import select
-import signal
 import socket
 
 TYPE_CHECKING = False
@@ -37,7 +39,6 @@ class Calls:
         self._control = socket.socket(fileno=lifted(CONTROL))
         woken, wake = os.pipe()
         self._woken, self._wake = lifted(woken), lifted(wake)
-        os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
         self._pids: dict[str, int] = {}
         self._ended: set[str] = set()
@@ -48,8 +49,8 @@ class Calls:
 
     def serve(self) -> Task:
         """Take calls until the server is gone."""
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        _signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
@@ -65,8 +66,8 @@ class Calls:
 
     def forget(self) -> None:
         """In a child: close all that is ours, and be deaf to what wakes us."""
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         self._control.close()
         os.close(self._woken)
         os.close(self._wake)
@@ -102,7 +103,10 @@ class Calls:
             self._retire(f"it has served {CALL_LIMIT} calls")
         if world() != self._world:
             self._retire("Python or its packages have changed")
+        if len(descriptors) != DESCRIPTORS:
+            raise Cold("it has no room for the descriptors")
         code = self._scripts.code(path)
+        folder = os.path.dirname(os.path.realpath(path))
         try:
             gate, opener = os.pipe()
         except OSError as error:
@@ -115,11 +119,12 @@ class Calls:
             raise Cold(str(error)) from None
         if pid == 0:
             os.close(opener)
-            return Task(path, arguments, code, self._scripts.before, descriptors, gate)
+            return Task(path, folder, arguments, code, self._scripts.before, descriptors, gate)
         os.close(gate)
         self._pids[number] = pid
         self._send("started", number, str(pid))
-        os.write(opener, b"g")
+        with contextlib.suppress(BrokenPipeError):  # it was killed that soon
+            os.write(opener, b"g")
         os.close(opener)
         return None
 
@@ -129,11 +134,7 @@ class Calls:
         raise Cold(why)
 
     def _tell_of_ended(self) -> None:
-        try:
-            while os.read(self._woken, 4096):
-                pass
-        except BlockingIOError:
-            pass
+        os.read(self._woken, 4096)
         for number, pid in self._pids.items():
             if number in self._ended:
                 continue

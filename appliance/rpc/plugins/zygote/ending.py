@@ -35,9 +35,10 @@ def leave_quickly(status: int, before: Before) -> None:
     """
     if len(sys._current_frames()) > 1 or atexit._ncallbacks() != before.callbacks:
         return
-    if sys.warnoptions or sys.flags.dev_mode or warnings.filters != before.filters or has_foreign_modules(before):
+    if sys.warnoptions or sys.flags.dev_mode or warnings.filters != before.filters or not flushed():
         return
-    if not flushed():
+    names = new_modules(before)
+    if any(is_foreign(name) for name in names):
         return
     threading = sys.modules.get("threading")
     if threading is not None:
@@ -49,14 +50,13 @@ def leave_quickly(status: int, before: Before) -> None:
         gc.collect()  # not for nothing: it puts files before what they write to, in the order of the next collection
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
     modules = []
-    for name in list(sys.modules):
-        if name == "__main__" or name not in before.modules:
-            if isinstance(sys.modules[name], type(sys)):
-                modules.append(weakref.ref(sys.modules[name]))
-            sys.modules[name] = None  # type: ignore[assignment]
-    _kept = list(sys.modules.values())
-    sys.modules.clear()
-    sys.meta_path = sys.path_hooks = None  # type: ignore[assignment] # so nothing can be imported any more
+    for name in ("__main__", *names):
+        if isinstance(sys.modules.get(name), type(sys)):
+            modules.append(weakref.ref(sys.modules[name]))
+        sys.modules[name] = None  # type: ignore[assignment]
+    # Nothing can be imported any more, not even what would show lines of source.
+    sys.meta_path = sys.path_hooks = None  # type: ignore[assignment]
+    sys.modules["io"] = sys.modules["traceback"] = None  # type: ignore[assignment]
     gc.collect()
     for reference in reversed(modules):
         clear(reference())
@@ -65,13 +65,27 @@ def leave_quickly(status: int, before: Before) -> None:
     os._exit(status & 0xFF if flushed() else 120)
 
 
-def has_foreign_modules(before: Before) -> bool:
-    """Whether modules in C were loaded that may have something to do at the end of the process."""
-    for name in set(sys.modules).difference(before.modules):
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if file.endswith(".so") and (name in ("_ctypes", "readline") or "lib-dynload" not in file):
-            return True
-    return False
+def new_modules(before: Before) -> list[str]:
+    """
+    What the script has imported, in that order.
+
+    Looking at a name counts a reference to it, so that the page it lies in is copied: hence only at the newest.
+    """
+    names = []
+    for name in reversed(sys.modules):
+        if name in before.modules:
+            break
+        names.append(name)
+    if len(sys.modules) - len(names) != len(before.modules):  # some were removed, or put there anew
+        names = [name for name in sys.modules if name not in before.modules]
+        names.reverse()
+    return names[::-1]
+
+
+def is_foreign(name: str) -> bool:
+    """Whether the module is one in C that may have something to do at the end of the process."""
+    file = getattr(sys.modules[name], "__file__", None) or ""
+    return file.endswith(".so") and (name in ("_ctypes", "readline") or "lib-dynload" not in file)
 
 
 def flushed() -> bool:

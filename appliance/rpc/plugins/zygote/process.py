@@ -28,13 +28,15 @@ class Task:
     def __init__(
         self,
         path: str,
+        folder: str,
         arguments: list[str],
         code: CodeType,
         before: Before,
         descriptors: list[int],
         gate: int,
     ) -> None:
-        """`before` is what is there before it; it waits for a byte in `gate`."""
+        """`folder` is where the script lies, `before` what is there before it; it waits for a byte in `gate`."""
+        self.folder = folder
         self.before = before
         self.path = path
         self.arguments = arguments
@@ -54,18 +56,14 @@ def become(task: Task, fresh: dict[str, Any], *, beside: bool) -> dict[str, Any]
     for descriptor in task.descriptors:
         if descriptor >= STANDARD:
             os.close(descriptor)
-    try:
-        with open("/proc/self/comm", "wb", buffering=0) as name:
-            name.write(os.fsencode(os.path.basename(task.path))[:15])
-    except OSError:
-        pass
+    tell_name(task.path)
     cache = sys.path_importer_cache  # where Python notes whether a script is a folder or archive
     cache[task.path] = cache.pop(fresh["__file__"], None)
     sys.argv = [task.path, *task.arguments]
     if hasattr(sys, "orig_argv"):
         sys.orig_argv[-1:] = sys.argv
     if beside:
-        sys.path.insert(0, os.path.dirname(os.path.realpath(task.path)))
+        sys.path.insert(0, task.folder)
     logging = sys.modules.get("logging")
     if logging is not None:
         began = time.time_ns()
@@ -84,6 +82,16 @@ def become(task: Task, fresh: dict[str, Any], *, beside: bool) -> dict[str, Any]
     return namespace
 
 
+def tell_name(path: str) -> None:
+    """Let ps(1) and top(1) show the script's name, as they do of a process that was started for it."""
+    try:
+        name = os.open("/proc/self/comm", os.O_WRONLY)
+    except OSError:
+        return
+    os.write(name, os.fsencode(path.rpartition("/")[2])[:15])
+    os.close(name)
+
+
 def perform(task: Task, fresh: dict[str, Any], *, beside: bool) -> None:
     """Run the script, and end as Python ends: returns or raises where the interpreter itself is to do that."""
     status: Any = None
@@ -99,6 +107,7 @@ def perform(task: Task, fresh: dict[str, Any], *, beside: bool) -> None:
         tell_without_us(error, namespace)
         raise
     del namespace  # nothing may keep what the script has made
+    sys.settrace(None)  # what the script traces with does not see us
     leave_quickly(status or 0, before)
     if status is not None:
         sys.exit(status)

@@ -1,7 +1,7 @@
 """
 Runs plugins written in Python without starting Python each time: has one ready, and forks it for every call.
 
-Stand-alone on purpose: standard library only, nothing of ours, any Python from 3.7 on. For it is started by the very
+Stand-alone on purpose: standard library only, nothing of ours, any Python from 3.8 on. For it is started by the very
 command line of the scripts that it runs (`/usr/bin/python3 -I zygote.py`), so that paths, prefix and flags are those
 of a fresh start. A script is compiled once, and again when its file has changed; the standard modules that it names
 are loaded by then. What a script can see is what it sees in a process of its own. Where that cannot be had, the call
@@ -44,6 +44,8 @@ else:
 
 def main() -> None:
     """Serve; a forked child comes out of that, and runs its script."""
+    if sys.version_info < (3, 8):  # noqa: UP036 - the Python is that of the plugins, not ours
+        sys.exit("this needs Python 3.8")
     sys.path.remove(HERE)
     sys.path_importer_cache.pop(HERE, None)
     for name in ("calls", "process", "scripts", "ending"):
