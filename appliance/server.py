@@ -251,7 +251,7 @@ class Appliance(Service):
 
     async def _start(self) -> None:
         settings = self._settings
-        settle()
+        settle()  # not earlier: twistd opens its own files relative to where it was started
         await self._threads.run(_make_state, settings)
         side_by_side: list[Coroutine[Any, Any, object]] = [
             self._database.open(),
@@ -339,7 +339,6 @@ class Appliance(Service):
 def build(reactor: Any, settings: Settings) -> IService:
     """Return the whole service tree, not started yet. Raises `SettingsError`."""
     trust_close_on_exec()
-    settle()
     give_large_blocks_back()
     services = MultiService()
     Watchdog(reactor, Notifier.from_environment()).setServiceParent(services)
