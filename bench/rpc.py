@@ -1,193 +1,272 @@
 """
-A call of a plugin: what it costs beside its bare process, and what a warm interpreter saves.
+The rpc surface over HTTPS: calls of plugins, many live tokens, memory after large bodies. All in one run.
 
-Each round calls the plugins `sh` and `python` in turn: as a bare posix_spawn with pipes, by the plugin runner as
-processes, and by the plugin runner with a zygote. Latency is the median of single calls, rate that of --parallel calls
-at once. The plugins read their payload and print JSON; the one in Python imports json and nothing else, which is the
-least that any does. No HTTP; all in one process, so the ratios hold on a busy machine and the figures do not.
+A call of a plugin in sh is held against a bare posix_spawn of it, with pipes and without a reactor: medians of single
+calls over one keep-alive connection. A plugin in Python is called forked from the zygote and, exempt from it, started
+each time: rates over --parallel connections. An authenticated GET (2fa) is asked of a server with one live token and of
+one with --tokens of them. Memory is VmRSS of proc(5) before and a while after bodies of 16 MB. One user, `root`.
 """
 
 import argparse
+import http.client
+import json
 import os
+import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater, react
+from appliance.rpc.passwords import hash_password
+from appliance.secret import Secret
+from bench.measure import (
+    HOST,
+    ROOT,
+    Unusable,
+    connect,
+    free_port,
+    load,
+    make_certificate,
+    memory,
+    percentile,
+    running,
+    spread,
+)
+from bench.plugins import PYTHON, SH, bare_call
 
-from appliance.process.command import ENVIRONMENT
-from appliance.process.descriptors import trust_close_on_exec
-from appliance.process.surroundings import settle
-from appliance.rpc.plugins.plugins import PluginOptions, Plugins
-from appliance.threads import Threads
-from bench.measure import Unusable, load, memory, percentile, spread
-
-SH = """#!/bin/sh
-case "$1" in
-list) echo '{"run": {}}' ;;
-*) read -r payload; echo '{"result": 1}' ;;
-esac
-"""
-PYTHON = """#!/usr/bin/python3
-import json
-import sys
-
-if sys.argv[1] == "list":
-    print(json.dumps({"run": {}}))
-else:
-    print(json.dumps({"result": json.load(sys.stdin)}))
-"""
-PAYLOAD = b'{"message": "hello world"}\n'
+PASSWORD = "a password for the benchmark"
 MB = 1e6
+LARGE = 16_000_000
+"""Bytes, just below [rpc] payload_limit_mb with what surrounds it."""
 
 
 @dataclass
-class Way:
-    """One way to run one plugin: what it took in each round."""
+class Served:
+    """A server of ours, and a token of `root`."""
 
-    name: str
-    once: Callable[[], Awaitable[None]]
-    parallel: bool = True
-    latencies: list[float] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
+    pid: int
+    port: int
+    certificate: Path
+    token: str
+
+    def client(self) -> "Client":
+        return Client(connect(self.port, self.certificate), self.token)
 
 
-def main() -> None:
-    """Measure and print; 1 where a ratio required is missed, 2 where it cannot be measured."""
+@dataclass
+class Client:
+    """One keep-alive connection."""
+
+    connection: http.client.HTTPSConnection
+    token: str
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        self.connection.request(method, path, body, headers)
+        response = self.connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise Unusable(f"{method} {path} is answered with {response.status} {content[:200]!r}")
+        return content
+
+    def call(self, name: str, payload: bytes = b'{"message":"hello world"}') -> bytes:
+        return self.ask(
+            "POST", "/api/ubus/call", b'{"path":"%b","method":"run","payload":%b}' % (name.encode(), payload)
+        )
+
+    def ask_for_second_factor(self) -> bytes:
+        return self.ask("GET", "/api/2fa")
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def main() -> int:
+    """Measure and print; 1 where a figure required is missed, 2 where it cannot be measured."""
     options = parse_arguments()
-    settle()
-    trust_close_on_exec()
-    with tempfile.TemporaryDirectory(prefix="bench-rpc-") as folder:
-        react(lambda reactor: Deferred.fromCoroutine(measured(reactor, options, Path(folder))))
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-rpc-") as folder, ExitStack() as servers:
+            return report(options, Path(folder), servers)
+    except (Unusable, OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--calls", type=int, default=200, help="calls of each kind in a round (default 200)")
-    parser.add_argument("--parallel", type=int, default=8, help="calls at once for the rate (default 8)")
-    parser.add_argument("--require-spawn", type=float, help="fail where a call in sh exceeds this x its bare process")
-    parser.add_argument(
-        "--require-zygote", type=float, help="fail where the zygote's rate is less than this x spawning"
-    )
+    parser.add_argument("--parallel", type=int, default=8, help="connections for the rates (default 8)")
+    parser.add_argument("--tokens", type=int, default=5000, help="live tokens (default 5000)")
+    parser.add_argument("--require", action="store_true", help="fail where a figure of the rpc contract is missed")
     return parser.parse_args()
 
 
-async def measured(reactor: Any, options: argparse.Namespace, folder: Path) -> None:
-    try:
-        code = await report(reactor, options, folder)
-    except (Unusable, OSError) as error:
-        print(f"cannot be measured: {error}", file=sys.stderr)
-        code = 2
-    if code:
-        raise SystemExit(code)
-
-
-async def report(reactor: Any, options: argparse.Namespace, folder: Path) -> int:
-    paths = {}
-    for name, text in (("sh", SH), ("python", PYTHON)):
-        paths[name] = folder / name
-        paths[name].write_text(text)
-        paths[name].chmod(0o700)
-    await deferLater(reactor, 0.2)  # their files count as settled
-    runners = [Plugins(reactor, Threads(reactor), PluginOptions((folder,), zygote=zygote)) for zygote in (False, True)]
-    for runner in runners:
-        await runner.start()
+def report(options: argparse.Namespace, folder: Path, servers: ExitStack) -> int:
+    certificate = make_certificate(folder)
+    plugins = folder / "plugins"
+    plugins.mkdir(mode=0o700)
+    for name, text in (("sh", SH), ("forked", PYTHON), ("started", PYTHON), ("size", SIZE)):
+        (plugins / name).write_text(text)
+        (plugins / name).chmod(0o700)
+    one = servers.enter_context(served(folder / "one", certificate, plugins, tokens=1))
+    many = servers.enter_context(served(folder / "many", certificate, plugins, tokens=options.tokens))
     before = load()
-    ways = {
-        "bare sh": Way("sh, bare posix_spawn", bare(paths["sh"]), parallel=False),
-        "sh": Way("sh, called", called(runners[0], "sh")),
-        "bare python": Way("python, bare posix_spawn", bare(paths["python"]), parallel=False),
-        "python": Way("python, called, spawned", called(runners[0], "python")),
-        "zygote": Way("python, called, forked", called(runners[1], "python")),
-    }
+    spawning, forking, tokens = [], [], []
     for _ in range(options.rounds):
-        for way in ways.values():
-            await measure(way, options)
-    for way in ways.values():
-        rate = f", {spread(way.rates, '.0f')} a second" if way.rates else ""
-        print(f"{way.name}: p50 {spread([each * 1000 for each in way.latencies])} ms{rate}")
-    (zygote,) = runners[1]._zygotes.pids()
-    print(f"the zygote: VmRSS {memory(zygote, 'VmRSS') / MB:.1f} MB")
-    spawning = ratios(ways["sh"].latencies, ways["bare sh"].latencies)
-    forking = ratios(ways["zygote"].rates, ways["python"].rates)
-    singly = ratios(ways["python"].latencies, ways["zygote"].latencies)
-    print(f"sh, called against bare: {spread(spawning)} x")
-    print(f"python, forked against spawned: {spread(forking)} x the rate, {spread(singly)} x as quick")
+        bare = single(partial(bare_call, plugins / "sh"), options.calls)
+        client = one.client()
+        called = single(partial(client.call, "sh"), options.calls)
+        forked = single(partial(client.call, "forked"), options.calls)
+        client.close()
+        spawning.append((bare, called, forked))
+        forking.append([rate(one, partial(Client.call, name=name), options) for name in ("forked", "started")])
+        tokens.append([rate(each, Client.ask_for_second_factor, options) for each in (one, many)])
+    ratios = [called / bare for bare, called, _ in spawning]
+    print(f"sh: bare {milliseconds([each[0] for each in spawning])}")
+    print(f"  called {milliseconds([each[1] for each in spawning])}")
+    print(f"  called against bare: {spread(ratios)} x")
+    gains = [forked / started for forked, started in forking]
+    print(f"python: called, forked {milliseconds([each[2] for each in spawning])}")
+    print(f"  {per_second([each[0] for each in forking])} forked, {per_second([each[1] for each in forking])} started")
+    print(f"  forked against started: {spread(gains)} x the rate")
+    shares = [with_many / with_one for with_one, with_many in tokens]
+    print(f"GET 2fa: {per_second([each[0] for each in tokens])} with one token")
+    print(f"  with {options.tokens}: {per_second([each[1] for each in tokens])}, {spread(shares)} of it")
+    growth = after_large_bodies(one)
+    print(f"memory after bodies of {LARGE / MB:.0f} MB: {growth / MB:+.1f} MB")
     print(f"load before {before}, after {load()}")
-    for runner in runners:
-        await runner.stop()
-    return int(
-        (options.require_spawn is not None and statistics.median(spawning) > options.require_spawn)
-        or (options.require_zygote is not None and statistics.median(forking) < options.require_zygote)
+    met = (
+        statistics.median(ratios) <= 2.2
+        and statistics.median(gains) >= 5
+        and statistics.median(shares) >= 0.9
+        and growth <= 50 * MB
     )
+    return int(options.require and not met)
 
 
-def ratios(those: list[float], these: list[float]) -> list[float]:
-    """Round by round."""
-    return [one / other for one, other in zip(those, these, strict=True)]
+SIZE = """#!/bin/sh
+case "$1" in
+list) echo '{"run": {}}' ;;
+*) printf '{"size": %d}' "$(wc -c)" ;;
+esac
+"""
 
 
-async def measure(way: Way, options: argparse.Namespace) -> None:
+@contextmanager
+def served(folder: Path, certificate: Path, plugins: Path, *, tokens: int) -> Iterator[Served]:
+    """Our server, with so many live tokens of `root`."""
+    state, port = folder / "state", free_port()
+    (state / "tls").mkdir(parents=True, mode=0o700)
+    (state / "tls" / "server.pem").write_bytes(certificate.read_bytes())
+    (state / "tls" / "server.pem").chmod(0o600)
+    (state / "rpc-users.toml").write_text(f'[user.root]\npassword_hash = "{hash_password(Secret(PASSWORD))}"\n')
+    (state / "rpc-users.toml").chmod(0o600)
+    settings = folder / "appliance.toml"
+    settings.write_text(
+        f'[rpc]\nplugin_directories = ["{plugins}"]\nrate_limit_per_second = 0\nzygote_exempt = ["started"]\n'
+        'unaudited_methods = ["* *"]\n'
+    )
+    twistd = Path(sys.executable).with_name("twistd")
+    argv = [*(str(twistd), "-n", "--pidfile=", "appliance"), *("--config", str(settings), "--state", str(state))]
+    argv += ["--https", f"{HOST}:{port}"]
+    environment = {"PYTHONPATH": str(ROOT)}
+    with running(argv, port, folder / "appliance.log", environment):
+        token = log_in(port, certificate)
+    with closing(sqlite3.connect(state / "appliance.db")) as database, database:
+        columns = "username, address, credential, pending, created_at, expires_at"
+        for _ in range(tokens - 1):
+            database.execute(
+                f"INSERT INTO rpc_sessions (jti, {columns}) SELECT ?, {columns} FROM rpc_sessions LIMIT 1",
+                (os.urandom(16).hex(),),
+            )
+    with running(argv, port, folder / "appliance.log", environment) as pid:
+        time.sleep(1)  # the plugins have been asked, the zygote is there
+        yield Served(pid, port, certificate, token)
+
+
+def log_in(port: int, certificate: Path) -> str:
+    connection = connect(port, certificate)
+    body = json.dumps({"username": "root", "password": PASSWORD})
+    connection.request("POST", "/api/login", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    content = json.loads(response.read())
+    connection.close()
+    if response.status != 200:
+        raise Unusable(f"log-in is answered with {response.status} {content}")
+    token: str = content["token"]
+    return token
+
+
+def single(once: Callable[[], object], count: int) -> float:
+    """The median time of one, in seconds."""
     taken = []
-    for _ in range(options.calls):
+    for _ in range(count):
         begin = time.perf_counter()
-        await way.once()
+        once()
         taken.append(time.perf_counter() - begin)
-    way.latencies.append(percentile(taken, 0.5))
-    if way.parallel:
-
-        async def one_after_another(count: int) -> None:
-            for _ in range(count):
-                await way.once()
-
-        each = options.calls // options.parallel
-        begin = time.perf_counter()
-        await gatherResults([Deferred.fromCoroutine(one_after_another(each)) for _ in range(options.parallel)])
-        way.rates.append(each * options.parallel / (time.perf_counter() - begin))
+    return percentile(taken, 0.5)
 
 
-def called(runner: Plugins, name: str) -> Callable[[], Awaitable[None]]:
-    """A call through the runner."""
+def rate(server: Served, once: Callable[[Client], object], options: argparse.Namespace) -> float:
+    """How many a second over several connections."""
+    clients = [server.client() for _ in range(options.parallel)]
+    for client in clients:
+        once(client)
+    failures: list[Exception] = []
 
-    async def once() -> None:
-        outcome = await runner.call(name, "run", PAYLOAD, timeout=60)
-        if outcome.kind != "exited" or not outcome.output:
-            raise Unusable(f"a call of {name} ended by {outcome.kind}")
+    def load_one(client: Client) -> None:
+        try:
+            for _ in range(options.calls // options.parallel):
+                once(client)
+        except (Unusable, OSError, http.client.HTTPException) as error:
+            failures.append(error)
 
-    return once
+    threads = [threading.Thread(target=load_one, args=(client,)) for client in clients]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - begin
+    for client in clients:
+        client.close()
+    if failures:
+        raise Unusable(str(failures[0]))
+    done: int = options.calls // options.parallel * options.parallel
+    return done / took
 
 
-def bare(path: Path) -> Callable[[], Awaitable[None]]:
-    """The least there is: one process with three pipes, waited for without a reactor."""
+def after_large_bodies(server: Served) -> int:
+    """Bytes that are resident more than before."""
+    client = server.client()
+    client.call("size")
+    before = memory(server.pid, "VmRSS")
+    payload = json.dumps({"x": "y" * (LARGE - 10)}).encode()
+    for _ in range(3):
+        if json.loads(client.call("size", payload))["data"]["size"] != len(payload):
+            raise Unusable("a large payload did not arrive whole")
+    client.close()
+    time.sleep(3)
+    return memory(server.pid, "VmRSS") - before
 
-    async def once() -> None:
-        pipes = [os.pipe() for _ in range(3)]
-        theirs = (pipes[0][0], pipes[1][1], pipes[2][1])
-        actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(theirs)]
-        argv = [str(path), "call", "run"]
-        pid = os.posix_spawn(argv[0], argv, ENVIRONMENT, file_actions=actions, setsid=True)
-        for end in theirs:
-            os.close(end)
-        os.write(pipes[0][1], PAYLOAD)
-        os.close(pipes[0][1])
-        output = os.read(pipes[1][0], 4096)
-        os.waitpid(pid, 0)
-        os.close(pipes[1][0])
-        os.close(pipes[2][0])
-        if not output:
-            raise Unusable(f"{path.name} prints nothing")
 
-    return once
+def milliseconds(seconds: list[float]) -> str:
+    return f"p50 {spread([each * 1000 for each in seconds])} ms"
+
+
+def per_second(rates: list[float]) -> str:
+    return f"{spread(rates, '.0f')} a second"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
