@@ -16,6 +16,7 @@ from appliance.process.leader import LeaderLost, SessionLeader
 from appliance.process.output import Tail
 from appliance.process.pipes import Feed, Intake, pipe_from_child, pipe_to_child
 from appliance.process.reactor import ProcessReactor, within
+from appliance.rpc.plugins.budget import Budget
 from appliance.rpc.plugins.outcome import Kind, Outcome
 from appliance.rpc.plugins.progress import DESCRIPTOR, ProgressLines
 
@@ -50,6 +51,7 @@ class Invocation:
         self,
         reactor: ProcessReactor,
         drains: Drains,
+        budget: Budget,
         *,
         nowhere: int,
         stdin: bytes,
@@ -57,9 +59,14 @@ class Invocation:
         output_limit: int,
         progress: Callable[[int], None] | None,
     ) -> None:
-        """`timeout` in seconds counts from the process's start; `nowhere` is a descriptor of /dev/null."""
+        """
+        `timeout` in seconds counts from the process's start; `nowhere` is a descriptor of /dev/null.
+
+        A run has `output_limit` bytes for its output, as far as what all runs share, `budget`, allows.
+        """
         self._reactor = reactor
         self._drains = drains
+        self._budget = budget
         self._nowhere = nowhere
         self._stdin = stdin
         self._timeout = timeout
@@ -69,6 +76,8 @@ class Invocation:
         self._stopped: Kind | None = None
         self._output: list[bytes] = []
         self._size = 0
+        self._taken = 0
+        self._why = ""
         self._spoke: Eventual[None] = Eventual()
         self._complaint = Tail(COMPLAINT_LIMIT)
 
@@ -77,6 +86,7 @@ class Invocation:
         if self._stopped is None:
             self._stopped = why
             self._output.clear()
+            self._return_budget()
             if self._leader is not None:
                 self._leader.terminate()
 
@@ -130,7 +140,9 @@ class Invocation:
                 left = intake.release()
                 if left >= 0:
                     self._drains.adopt(left)
-        return Ran(self._outcome(ending), self._complaint.content(), self._complaint.dropped)
+        outcome = self._outcome(ending)
+        self._return_budget()
+        return Ran(outcome, self._complaint.content(), self._complaint.dropped, self._why)
 
     async def _collect(self, stdout: Intake) -> None:
         """Take what it has printed; wait a moment where that is nothing but something may come."""
@@ -150,6 +162,7 @@ class Invocation:
         return Outcome("exited", exit_code=ending.exit_code or 0, output=b"".join(self._output))
 
     def _unavailable(self, why: str) -> Ran:
+        self._return_budget()
         return Ran(Outcome("unavailable"), self._complaint.content(), self._complaint.dropped, why)
 
     def _take_output(self, data: bytes) -> None:
@@ -157,9 +170,17 @@ class Invocation:
         if self._stopped is None:
             if self._size > self._limit:
                 self.stop("too_large")
+            elif not self._budget.take(len(data)):
+                self._why = "all plugins together print more than there is room for"
+                self.stop("unavailable")
             else:
+                self._taken += len(data)
                 self._output.append(data)
         self._spoke.set(None)
+
+    def _return_budget(self) -> None:
+        self._budget.give_back(self._taken)
+        self._taken = 0
 
     def _report(self, percentage: int) -> None:
         if self._progress is not None and self._stopped is None:

@@ -17,6 +17,7 @@ from appliance.process.eventual import Tasks
 from appliance.process.leader import SessionLeader
 from appliance.process.reactor import ProcessReactor
 from appliance.process.spawn import spawn
+from appliance.rpc.plugins.budget import Budget
 from appliance.rpc.plugins.catalog import Catalog
 from appliance.rpc.plugins.complaints import without_secrets
 from appliance.rpc.plugins.found import Found
@@ -31,6 +32,9 @@ from appliance.threads import Threads
 
 LISTING_LIMIT = 1 << 20
 """Bytes that a plugin may print as its list of methods."""
+
+OUTPUT_SHARES = 4
+"""Outputs of the largest size that may be in memory at once."""
 
 ZYGOTE_PATIENCE = 2.0
 """Seconds that asking for a list waits for a warm interpreter: there are many to ask when the server starts."""
@@ -76,6 +80,7 @@ class Plugins:
         self._watch = Watch(reactor, options.directories, self._look_again)
         self._turns = Turns(options.parallel)
         self._drains = Drains(reactor)
+        self._budget = Budget(OUTPUT_SHARES * options.output_limit)
         self._zygotes = Zygotes(reactor, options.environment)
         self._tasks = Tasks()
         self._invocations: set[Invocation] = set()
@@ -180,6 +185,7 @@ class Plugins:
         invocation = Invocation(
             self._reactor,
             self._drains,
+            self._budget,
             nowhere=self._nowhere,
             stdin=payload,
             timeout=timeout,

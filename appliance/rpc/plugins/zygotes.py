@@ -24,9 +24,9 @@ Python = tuple[str, ...]
 class _Place:
     """The zygote of one command line, and when there may be another one."""
 
+    pause: float
     zygote: Zygote | None = None
     began: float = 0.0
-    pause: float = FIRST_PAUSE
     not_before: float = 0.0
 
 
@@ -54,7 +54,7 @@ class Zygotes:
         if place is None:
             if len(self._places) >= _LIMIT:
                 return None
-            place = self._places[python] = _Place()
+            place = self._places[python] = _Place(FIRST_PAUSE)
         if place.zygote is not None and place.zygote.retired:
             place.zygote = None
         if place.zygote is None and self._reactor.seconds() >= place.not_before:

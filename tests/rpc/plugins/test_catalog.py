@@ -63,7 +63,7 @@ class ListTests(PluginsTestCase):
         for name, command in commands.items():
             self.add(name, listing(command))
         self.add("odd", listing("""echo '{"run": {}, "no": 5}'"""))
-        plugins = await self.start(list_timeout=0.5)
+        plugins = await self.start(list_timeout=1)
         self.assertEqual(plugins.objects(), {"odd": {"run": {}}})
         for name in commands:
             self.assertEqual((await self.call(name)).kind, "no_object", name)
@@ -80,7 +80,7 @@ class ListTests(PluginsTestCase):
         await starting
 
     async def test_a_failed_list_is_asked_for_again(self) -> None:
-        self.patch(catalog_module, "RETRY", 0.3)
+        self.patch(catalog_module, "RETRY", 1000)
         ready = self.folder.parent / f"{self.folder.name}-ready"
         self.add("late", listing(f"""[ -e {ready} ] && echo '{{"run": {{}}}}'"""))
         await self.start()
@@ -88,7 +88,7 @@ class ListTests(PluginsTestCase):
         self.assertEqual((await self.call("late")).kind, "no_object")
         ready.touch()
         self.assertEqual((await self.call("late")).kind, "no_object")
-        await deferLater(reactor, 0.3)
+        self.patch(catalog_module, "RETRY", 0)
         self.assertEqual((await self.call("late")).kind, "exited")
 
     async def test_many_that_ask_at_once_have_it_listed_once(self) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
 from appliance.process.descriptors import trust_close_on_exec
+from appliance.rpc.plugins import plugins as plugins_module
 from appliance.rpc.plugins import warm, zygotes
 from appliance.rpc.plugins.outcome import Outcome
 from appliance.rpc.plugins.plugins import Plugins
@@ -44,6 +45,7 @@ reactor.run()
 
 class ZygoteTestCase(PluginsTestCase):
     async def start(self, **options: Any) -> Plugins:
+        self.patch(plugins_module, "ZYGOTE_PATIENCE", 60)
         plugins = await super().start(**options)
         await deferLater(reactor, 0.15)  # so that the files count as settled
         await plugins.refresh()
@@ -372,7 +374,7 @@ class ClosenessTests(ZygoteTestCase):
             await self.call("fails")
         zygote = self.zygote()
         descriptors, memory, ours = _descriptors(zygote), _memory(zygote), _descriptors(os.getpid())
-        for _ in range(150):
+        for _ in range(60):
             self.assertEqual((await self.call("one", payload)).output, b"100001\n")
             self.assertEqual((await self.call("fails")).exit_code, 1)
         self.assertEqual(self.zygote(), zygote)

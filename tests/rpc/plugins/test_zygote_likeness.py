@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from appliance.rpc.plugins import plugins as plugins_module
 from appliance.rpc.plugins import warm
 from appliance.rpc.plugins.forked import Forked
 from appliance.rpc.plugins.outcome import Outcome
@@ -34,6 +35,7 @@ class LikenessTestCase(PluginsTestCase):
         async def keep(self: Plugins, what: str, ran: Any, payload: bytes) -> None:
             outer.complaints.append(ran.complaint)
 
+        self.patch(plugins_module, "ZYGOTE_PATIENCE", 60)
         self.patch(warm, "Forked", Counted)
         self.patch(Plugins, "_tell", keep)
         (self.folder / "helper.py").write_text("NAME = __name__\n")
