@@ -195,10 +195,12 @@ class Channel(HTTPChannel):
         self._producer().resumeProducing()
 
     def drain(self) -> None:
-        """The server is stopping: close when idle, else after the answer that is going on."""
+        """The server is stopping: close when idle, else after the answer that is going on, unless that has no end."""
         self.persistent = False
         if self.phase in (Phase.IDLE, Phase.HEAD):
             self._close_unread()
+        elif self.requests and self.requests[0].is_streaming:
+            self.transport.abortConnection()
 
     def reject(self, error: HttpError) -> None:
         """Answer something that never became a whole request, and close."""

@@ -18,13 +18,13 @@ from appliance.http.call import Call
 from appliance.http.endpoints import Endpoint, FormBody
 from appliance.http.errors import HttpError, MethodNotAllowed, forbidden, insufficient_storage, is_disk_full
 from appliance.http.receivers import Receivers
-from appliance.http.replies import FileReply, Reply, Upgrade
+from appliance.http.replies import FileReply, Reply, StreamReply, Upgrade
 from appliance.http.surface import Surface, Surfaces
 from appliance.http.uploads import Flow
 from appliance.identity.caller import Caller
 from appliance.secret import MASK
 
-Answer = Reply | FileReply | Upgrade
+Answer = Reply | FileReply | StreamReply | Upgrade
 
 _DENIED = "Permission denied"
 _OTHER_BODY = "Authentication error"

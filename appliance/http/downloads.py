@@ -3,37 +3,13 @@
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Protocol
-
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from typing import BinaryIO
 
 from appliance.http.errors import not_found
+from appliance.http.streams import Consumer, Paced
 from appliance.threads import Threads
 
 BLOCK = 256 * 1024
-
-
-class Connection(Protocol):
-    """What a transport offers a producer."""
-
-    def write(self, data: bytes) -> object:
-        """Send bytes."""
-
-
-class Consumer(Protocol):
-    """The request a file is sent to."""
-
-    @property
-    def transport(self) -> Connection:
-        """Where the bytes go."""
-
-    def registerProducer(self, producer: object, streaming: bool) -> object:
-        """Let the client's pace reach the producer."""
-
-    def unregisterProducer(self) -> object:
-        """End that."""
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -48,17 +24,14 @@ def open_file(path: Path) -> BinaryIO:
     return os.fdopen(file, "rb", buffering=0)
 
 
-@implementer(IPushProducer)
-class FileSender:
+class FileSender(Paced):
     """Sends `size` bytes of `file`; stops early where the file ends or the client goes."""
 
     def __init__(self, threads: Threads, file: BinaryIO, size: int) -> None:
+        super().__init__()
         self._threads = threads
         self._file = file
         self._left = size
-        self._resumed: Deferred[None] | None = None
-        self._paused = False
-        self._stopped = False
 
     async def send_to(self, request: Consumer) -> int:
         """Send, and return the number of bytes that were handed to the connection."""
@@ -66,11 +39,7 @@ class FileSender:
         request.registerProducer(self, True)
         sent = 0
         try:
-            while self._left and not self._stopped:
-                if self._paused:
-                    self._resumed = Deferred()
-                    await self._resumed
-                    continue
+            while self._left and await self.room():
                 block = await self._threads.run(self._file.read, min(BLOCK, self._left))
                 if not block or self._stopped:
                     break
@@ -81,22 +50,3 @@ class FileSender:
             if not self._stopped:
                 request.unregisterProducer()
         return sent
-
-    def pauseProducing(self) -> None:
-        """The client is slower than the disk."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """The client has caught up."""
-        self._paused = False
-        self._wake()
-
-    def stopProducing(self) -> None:
-        """The client is gone."""
-        self._stopped = True
-        self._wake()
-
-    def _wake(self) -> None:
-        resumed, self._resumed = self._resumed, None
-        if resumed is not None:
-            resumed.callback(None)

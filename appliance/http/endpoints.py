@@ -77,11 +77,12 @@ Body = JsonBody | FormBody | AppendedBody | RawBody
 class Endpoint:
     """One declared operation. `path` is a Werkzeug rule, complete once the surface has put its prefix before it.
 
-    `produces` is the media type of a good answer; `statuses` are the codes besides 200 that the documentation shall
-    name; `audit` is the action in the audit log, None where nothing changes; `cancellable` says whether a client that
-    goes away ends the handler (reads) or not (changes run to their end once their body is complete); `guard`, a method
-    declared above it in the same class, is called with the `Call` once the caller is known and before the body is read,
-    and refuses by raising an `HttpError`; what the path's `secret_parameters` hold is in no log.
+    `produces` is the media type of a good answer, `streams` that of one that is streamed instead because the client
+    wants it so; `statuses` are the codes besides 200 that the documentation shall name; `audit` is the action in the
+    audit log, None where nothing changes; `cancellable` says whether a client that goes away ends the handler (reads)
+    or not (changes run to their end once their body is complete); `guard`, a method declared above it in the same
+    class, is called with the `Call` once the caller is known and before the body is read, and refuses by raising an
+    `HttpError`; what the path's `secret_parameters` hold is in no log.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Endpoint:
     description: str
     guard: Callable[..., Awaitable[None]] | None = None
     secret_parameters: tuple[str, ...] = ()
+    streams: str = ""
 
 
 _ATTRIBUTE = "__appliance_endpoint__"
@@ -152,6 +154,7 @@ class Routes:
         status: int = 200,
         statuses: tuple[int, ...] = (),
         produces: str = "application/json",
+        streams: str = "",
         cancellable: bool | None = None,
         listed: bool = True,
         name: str | None = None,
@@ -174,6 +177,7 @@ class Routes:
                 status=status,
                 statuses=statuses,
                 produces=produces,
+                streams=streams,
                 cancellable=method in ("GET", "HEAD") if cancellable is None else cancellable,
                 listed=listed,
                 summary=summary,

@@ -300,6 +300,8 @@ class _Operations:
         elif endpoint.reply is not bytes:
             media["schema"] = self._envelope(self._schemas.of(endpoint.reply))
         response["content"] = {endpoint.produces: media}
+        if endpoint.streams:
+            response["content"][endpoint.streams] = {"schema": {"type": "string"}}
         return response
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 from twisted.internet.interfaces import IProtocol
 
+from appliance.http.streams import Source
+
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """A finished response: status, media type, body and further headers."""
@@ -28,6 +30,18 @@ class FileReply(msgspec.Struct, frozen=True):
     status: int = 200
     ranges: bool = False
     temporary: bool = False
+
+
+class StreamReply(msgspec.Struct, frozen=True):
+    """A body that is still being made and may never end, sent with back-pressure.
+
+    The source is closed in the end, whoever ends it; where it fails the connection is cut.
+    """
+
+    source: Source
+    content_type: str
+    headers: Mapping[str, str] = {}
+    status: int = 200
 
 
 class Upgrade(msgspec.Struct, frozen=True):

@@ -19,8 +19,9 @@ from appliance.http.downloads import FileSender
 from appliance.http.errors import HttpError, bad_request
 from appliance.http.headers import API_CSP, csp_line, header_lines, status_line
 from appliance.http.ranges import Slice, open_slice
-from appliance.http.replies import FileReply, Reply, Upgrade
+from appliance.http.replies import FileReply, Reply, StreamReply, Upgrade
 from appliance.http.run_now import run_now
+from appliance.http.streams import StreamSender
 
 if TYPE_CHECKING:
     from appliance.http.channel import Channel
@@ -46,6 +47,7 @@ class Request(http.Request):
     channel: Any
     transport: Any
     started_body = False
+    is_streaming = False
 
     def __init__(self, channel: "Channel", queued: object = None) -> None:
         # Not the parent's: it asks the kernel for both addresses of the socket, at every request.
@@ -242,6 +244,8 @@ class Request(http.Request):
             reply = await self._reply()
             if isinstance(reply, FileReply):
                 await self._send_file(reply)
+            elif isinstance(reply, StreamReply):
+                await self._send_stream(reply)
             elif isinstance(reply, Upgrade):
                 self._hand_over(reply)
             else:
@@ -315,12 +319,17 @@ class Request(http.Request):
         error = HttpError(503, "Too many answers wait for slow clients", headers={"Retry-After": "5"})
         return self.site.dispatcher.refusal(call, error)
 
-    def _write_head(self, status: int, content_type: str, length: int, headers: Any, body: bytes = b"") -> None:
+    def _write_head(self, status: int, content_type: str, length: int | None, headers: Any, body: bytes = b"") -> None:
+        """Write the head and `body`. What has no length comes in chunks or, by HTTP/1.0, up to the end."""
         if self._disconnected:
             return
         pieces = [status_line(status), self.site.static_headers]
         if status not in _BODILESS:
-            pieces.append(f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n".encode("ascii"))
+            pieces.append(f"Content-Type: {content_type}\r\n".encode("ascii"))
+            if length is not None:
+                pieces.append(b"Content-Length: %d\r\n" % length)
+            elif self.clientproto == b"HTTP/1.1":
+                pieces.append(b"Transfer-Encoding: chunked\r\n")
         if self.call is not None:
             pieces.append(f"X-Request-Id: {self.call.id}\r\n".encode("ascii"))
             surface = self.call.surface
@@ -372,6 +381,24 @@ class Request(http.Request):
         if sent != size and not self._head_only and not self._disconnected:
             self._abort()
         self._done(status, sent)
+
+    async def _send_stream(self, reply: StreamReply) -> None:
+        source = reply.source
+        sender = StreamSender(source, chunked=self.clientproto == b"HTTP/1.1")
+        try:
+            if not self._disconnected:
+                self._write_head(reply.status, reply.content_type, None, reply.headers)
+                self.is_streaming = True
+                await sender.send_to(self)
+        except Exception as error:
+            if self.call is None or self.call.surface is None or self.call.surface.translate(error) is None:
+                raise
+            self._log.warn("request {request} broke off: {error}", request=self.call.id, error=error)
+        finally:
+            source.close()
+        if not sender.complete and not self._disconnected:
+            self._abort()
+        self._done(reply.status, sender.sent)
 
     def _done(self, status: int, sent: int) -> None:
         if self.call is not None and not self.finished:

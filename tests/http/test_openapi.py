@@ -115,6 +115,11 @@ class DiskEndpoints:
         """Burn."""
         return ""
 
+    @routes.get("/log", reply=Disk, who=anyone, streams="text/plain")
+    async def log(self, call: Call) -> Disk:
+        """What happened."""
+        raise NotImplementedError
+
     @routes.put("/name", body=FormBody(Rename), reply=Disk, who=anyone)
     async def rename(self, call: Call, form: Rename) -> Disk:
         """Rename."""
@@ -230,6 +235,10 @@ def test_a_json_part_may_come_alone() -> None:
 def test_answers() -> None:
     assert "content" not in operation("/mount", "post")["responses"]["204"]
     assert operation("/burn", "post")["responses"]["200"]["content"] == {"text/plain": {"schema": {"type": "string"}}}
+    assert operation("/log", "get")["responses"]["200"]["content"] == {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Disk"}},
+        "text/plain": {"schema": {"type": "string"}},
+    }
     assert operation("/{id}/{form}", "get")["responses"]["200"]["content"] == {"image/png": {}}
     created = operation("/import", "post")["responses"]
     assert created["201"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Disk"}

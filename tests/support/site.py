@@ -24,7 +24,7 @@ from appliance.http.receivers import Receivers
 from appliance.http.replies import FileReply, Reply
 from appliance.http.router import Router
 from appliance.http.site import Limits, Site
-from appliance.http.surface import Surface, Surfaces, UploadPolicy
+from appliance.http.surface import Surface, Surfaces, UploadPolicy, only_http_errors
 from appliance.http.uploads import Part, Upload
 from appliance.identity.caller import Caller
 from tests.support.wire import Incomplete, Response, take_response
@@ -208,7 +208,13 @@ class SiteTestCase(SynchronousTestCase):
         self.logged: list[bytes] = []
         self.addCleanup(self._remove)
 
-    def serve(self, instance: object, limits: Limits | None = None, upload_limit: int = 1 << 24) -> Site:
+    def serve(
+        self,
+        instance: object,
+        limits: Limits | None = None,
+        upload_limit: int = 1 << 24,
+        translate: Callable[[Exception], HttpError | None] = only_http_errors,
+    ) -> Site:
         """Start a site whose only surface has the endpoints of `instance` below `/api`."""
         surface = Surface(
             name="test",
@@ -218,6 +224,7 @@ class SiteTestCase(SynchronousTestCase):
             authenticator=self.doorkeeper,
             audit=self.notebook,
             uploads=UploadPolicy(self.folder, upload_limit),
+            translate=translate,
         )
         threads: Any = self.threads
         self.access_log = AccessLog(self.clock, self.logged.append)

@@ -65,11 +65,30 @@ def take_response(data: bytes, method: str = "GET") -> tuple[Response, bytes]:
     status = int(code)
     if status < 200:
         return Response(status, reason, headers, b""), rest
-    assert "transfer-encoding" not in headers
+    if "transfer-encoding" in headers:
+        assert headers["transfer-encoding"] == "chunked" and "content-length" not in headers
+        body, rest = _take_chunks(rest)
+        return Response(status, reason, headers, body), rest
     length = 0 if method == "HEAD" or status in (204, 304) else int(headers["content-length"])
     if len(rest) < length:
         raise Incomplete
     return Response(status, reason, headers, rest[:length]), rest[length:]
+
+
+def _take_chunks(data: bytes) -> tuple[bytes, bytes]:
+    """Take a body in chunks (RFC 9112 section 7.1) off `data`."""
+    body = b""
+    while True:
+        size, line_end, rest = data.partition(b"\r\n")
+        if not line_end:
+            raise Incomplete
+        length = int(size, 16)
+        if len(rest) < length + 2:
+            raise Incomplete
+        assert rest[length : length + 2] == b"\r\n", rest[:100]
+        body, data = body + rest[:length], rest[length + 2 :]
+        if length == 0:
+            return body, data
 
 
 class Wire:
