@@ -221,6 +221,13 @@ class System(Section, frozen=True, kw_only=True):
     metrics_history: Annotated[
         bool, _key("Keep the machine's figures of the last hour, a sample every ten seconds, for charts.")
     ] = True
+    docker_socket: Annotated[
+        Path | None,
+        _key(
+            "Unix socket of Docker, or of what speaks as Docker does.",
+            default="/var/run/docker.sock, else /run/podman/podman.sock",
+        ),
+    ] = None
     allowed_origins: Annotated[
         tuple[str, ...],
         _key("Origins besides our own (https://name:port) whose pages may open WebSockets."),

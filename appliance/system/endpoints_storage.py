@@ -1,7 +1,5 @@
 """storage/…: disks, what is on them, mounting and formatting."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from appliance.host.storage.formats import Formatting
@@ -11,8 +9,7 @@ from appliance.http.call import Call
 from appliance.http.endpoints import JsonBody, Routes
 from appliance.http.replies import FileReply, Reply
 from appliance.identity.caller import administrator, reader
-from appliance.system.endpoints_document import PREFIX
-from appliance.system.envelope import SystemEnvelope
+from appliance.system.accepted import accepted
 from appliance.system.models_jobs import wants_to_wait
 from appliance.system.models_storage import (
     DiskList,
@@ -110,7 +107,7 @@ class StorageEndpoints:
         formatting = await self._storage.formats.format(
             body.device, body.filesystem, body.label or "", owner=owner, wait=wait
         )
-        return formatting if wait else _accepted(formatting, call)
+        return formatting if wait else accepted(formatting, formatting.job, call)
 
     @routes.get("/lvm/vgs", reply=VolumeGroupList, who=reader, statuses=(503,))
     async def list_volume_groups(self, call: Call) -> VolumeGroupList:
@@ -146,13 +143,3 @@ class StorageEndpoints:
     async def list_multipath_devices(self, call: Call) -> MultipathDeviceList:
         """Disks that several paths lead to."""
         return MultipathDeviceList(await self._storage.multipath_devices())
-
-
-def _accepted(formatting: Formatting, call: Call) -> Reply | FileReply:
-    reply = SystemEnvelope().encode(formatting, call)
-    headers: Mapping[str, str] = {
-        **reply.headers,
-        "Location": f"{PREFIX}/jobs/{formatting.job.id}",
-        "Preference-Applied": "respond-async",
-    }
-    return msgspec.structs.replace(reply, status=202, headers=headers)

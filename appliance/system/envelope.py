@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from appliance.host.containers.errors import EngineError, NoRuntime
 from appliance.host.errors import Conflict, Forbidden, Invalid, Unavailable, Unknown
 from appliance.http.bodies import InvalidInput
 from appliance.http.call import Call
@@ -87,6 +88,10 @@ def translate(error: Exception) -> HttpError | None:
             return HttpError(404, str(error))
         case Conflict():
             return HttpError(409, str(error))
+        case EngineError():
+            return HttpError(503, str(error), code="DOCKER_ERROR")
+        case NoRuntime():
+            return HttpError(503, str(error), code="NO_RUNTIME_AVAILABLE")
         case Unavailable():
             return HttpError(503, str(error))
         case AlreadyRunning():

@@ -41,6 +41,7 @@ from appliance.process.run import ProcessRunner
 from appliance.reactor_lag import ReactorLag
 from appliance.settings import Settings
 from appliance.system.authenticator import SURFACE, SystemAuthenticator
+from appliance.system.containers import Containers
 from appliance.system.endpoints_auth import AuthEndpoints
 from appliance.system.endpoints_document import PREFIX, DocumentEndpoints, HealthEndpoints
 from appliance.system.endpoints_history import HistoryEndpoints
@@ -116,6 +117,9 @@ class System:
         self._statuses = JobStatuses(jobs, settings.state / "jobs", threads)
         self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
         self._network = Network(reactor, threads, jobs, self._statuses, foundations.audit_log)
+        self._containers = Containers(
+            reactor, threads, jobs, self._statuses, foundations.background, settings.system.docker_socket
+        )
         self._cpu = CpuMeter(reactor)
         figures, file_systems = Figures(), FileSystems(reactor, threads)
         self._sampler = Sampler(reactor, foundations.background, figures, file_systems)
@@ -199,6 +203,7 @@ class System:
     async def close_sockets(self) -> None:
         """End the WebSockets, and let no new ones in."""
         await self._door.stop()
+        await self._containers.stop()
 
     async def stop(self) -> None:
         """End what `start` began."""
@@ -234,11 +239,13 @@ class System:
         sources: dict[str, Source] = {
             "metrics": MetricsSource(Feed(reactor, self._sampler, event_message)),
             LOG_EVENTS: LogSource(logs),
+            **self._containers.sources(),
         }
         groups: list[object] = [
             LiveEndpoints(self._door, Feed(reactor, self._sampler, metric_messages), sources),
             LiveLogEndpoints(self._door, logs),
             TerminalEndpoints(self._door, self._terminals, self._trail),
+            *self._containers.live_endpoints(self._door, self._trail),
         ]
         return [endpoint for group in groups for endpoint in bind(group)]
 
@@ -258,6 +265,7 @@ class System:
             JobEndpoints(self._statuses),
             UserEndpoints(listing, users),
             LogEndpoints(reactor, journal),
+            *self._containers.endpoints(),
         ]
         found = [endpoint for group in groups for endpoint in bind(group)]
         self._document = DocumentEndpoints(list(found))

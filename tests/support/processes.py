@@ -70,6 +70,35 @@ def number_in(path: Path) -> int:
         return 0
 
 
+def memory_of(pid: int) -> int:
+    """The bytes that a process has in memory."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) << 10
+    raise AssertionError(f"{pid} has none")
+
+
+def descriptors_of(pid: int) -> int:
+    """How many files a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def command_lines(words: str) -> dict[int, str]:
+    """The processes that have `words` in their command lines."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                line = (
+                    Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+                )
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if words in line:
+                found[int(name)] = line
+    return found
+
+
 def _stat(pid: int) -> list[bytes] | None:
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

@@ -1,0 +1,40 @@
+"""JSON values one a line, as an engine streams them."""
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import msgspec
+
+from appliance.host.containers.errors import EngineError
+
+T = TypeVar("T")
+
+
+class JsonLines(Generic[T]):
+    """Takes a stream of values of one type apart. What is none, or longer than `limit` bytes, is an `EngineError`."""
+
+    def __init__(self, type: type[T], limit: int) -> None:
+        self._decode = msgspec.json.Decoder(type).decode
+        self._limit = limit
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[T]:
+        """The values that `data` completes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > self._limit:
+            raise EngineError("Docker sent a line that is too long")
+        for line in lines:
+            if line.strip():
+                yield self._value(line)
+
+    def finish(self) -> Iterator[T]:
+        """What came last, without a line's end."""
+        rest, self._rest = self._rest, b""
+        if rest.strip():
+            yield self._value(rest)
+
+    def _value(self, line: bytes) -> T:
+        try:
+            return self._decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise EngineError(f"Docker sent a line that cannot be understood: {error}") from error

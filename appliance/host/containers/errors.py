@@ -1,0 +1,19 @@
+"""What can go wrong with containers besides what can go wrong with everything."""
+
+from appliance.host.errors import Unavailable
+
+
+class RuntimeAbsent(Unavailable):
+    """A container runtime is not there: nothing was asked of it."""
+
+
+class NoRuntime(Unavailable):
+    """None of the container runtimes is there."""
+
+
+class EngineError(Unavailable):
+    """Docker does not answer, or answers what is of no use."""
+
+
+class EngineAbsent(EngineError, RuntimeAbsent):
+    """Docker is not there: nothing was asked of it."""

@@ -1,0 +1,36 @@
+"""One Docker, one Podman and a server for each, for all tests of this folder."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.engines import Engine, engines
+from tests.support.machine import SystemServer, system_server
+
+
+@pytest.fixture(scope="session")
+def all_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engine]]:
+    with engines(tmp_path_factory.mktemp("engines")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session", params=["docker", "podman"])
+def engine(request: pytest.FixtureRequest, all_engines: dict[str, Engine]) -> Engine:
+    """Each test is run against both."""
+    return all_engines[request.param]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[SystemServer]:
+    """A server that uses the engine."""
+    with system_server(tmp_path_factory.mktemp(engine.name), f'docker_socket = "{engine.socket}"\n') as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(engine: Engine, server: SystemServer) -> Iterator[None]:
+    """No container outlives its test, and the server met no defect of its own."""
+    begin = server.server.log.stat().st_size
+    yield
+    engine.remove_all()
+    assert "Traceback" not in server.server.log.read_bytes()[begin:].decode("utf-8", "replace")

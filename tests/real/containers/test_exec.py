@@ -1,0 +1,188 @@
+"""/ws/containers/exec: programs in containers, on terminals, over the real WebSocket."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.support.engines import Engine
+from tests.support.live_socket import LiveSocket, live_socket
+from tests.support.machine import SystemServer
+from tests.support.processes import command_lines, memory_of, wait_for
+
+PATH = "/ws/containers/exec?container=box"
+
+
+@pytest.fixture
+def box(engine: Engine) -> str:
+    return engine.make("box", "/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+
+
+@pytest.fixture
+def socket(server: SystemServer, box: str) -> Iterator[LiveSocket]:
+    with live_socket(server, PATH) as socket:
+        yield socket
+
+
+def begin(socket: LiveSocket, *command: str, **payload: object) -> None:
+    socket.say("subscribe", payload={"channel": "container-exec", "command": list(command), **payload})
+
+
+def output_until(socket: LiveSocket, wanted: str) -> str:
+    """What is printed up to the piece in which `wanted` comes."""
+    text = ""
+    while wanted not in text:
+        message = socket.hear()
+        assert message["type"] == "output", message
+        text += message["payload"]["data"]
+    return text
+
+
+def exit_of(socket: LiveSocket) -> Any:
+    payload = socket.hear_until(lambda message: message["type"] == "exit")["payload"]
+    assert socket.end() == 1000
+    return payload
+
+
+def test_a_shell(socket: LiveSocket) -> None:
+    socket.say("subscribe", payload={"channel": "container-exec", "cols": 101, "rows": 31})
+    output_until(socket, "# ")
+    socket.say("input", payload={"data": "echo gr''ün; stty size; tty\n"})
+    text = output_until(socket, "/dev/pts/")
+    assert "grün\r\n31 101\r\n" in text
+    socket.say("resize", payload={"cols": 51, "rows": 21}, id="r")
+    answer = socket.hear_until(lambda message: message["type"] != "output")
+    assert answer == {"type": "resize", "payload": {"success": True, "rows": 21, "cols": 51}, "id": "r"}
+    socket.say("resize", cols=52, rows=22)
+    socket.hear_until(lambda message: message["type"] == "resize")
+    socket.say("input", data="stty size; exit 7\n")
+    output_until(socket, "22 52")
+    assert exit_of(socket) == {"code": 7, "signal": None}
+
+
+def test_a_command(socket: LiveSocket) -> None:
+    begin(socket, "/bin/sh", "-c", "echo to-out; echo to-err >&2; id -u; false")
+    assert output_until(socket, "0\r\n") == "to-out\r\nto-err\r\n0\r\n"
+    assert exit_of(socket)["code"] == 1
+
+
+def test_a_command_as_another_user_and_as_a_line(socket: LiveSocket) -> None:
+    socket.say("subscribe", payload={"command": "/bin/sh -c 'id -u'", "user": "1234"})
+    assert output_until(socket, "\n") == "1234\r\n"
+    assert exit_of(socket)["code"] == 0
+
+
+def test_a_program_that_is_not_there(socket: LiveSocket) -> None:
+    begin(socket, "/nosuch/program")
+    text = ""
+    while (message := socket.hear())["type"] == "output":
+        text += message["payload"]["data"]
+    if message["type"] == "error":  # an engine may know before there is a terminal
+        assert "/nosuch/program" in message["error"]
+    else:
+        assert message["payload"]["code"] in (126, 127) and "/nosuch/program" in text
+
+
+def test_much_is_typed_and_nothing_is_lost(socket: LiveSocket) -> None:
+    begin(socket, "/bin/sh", "-c", "stty -echo; echo ready; busybox wc -c")
+    output_until(socket, "ready")
+    line = "x" * 99 + "\n"
+    for _ in range(50):
+        socket.say("input", payload={"data": line * 40})
+    socket.say("input", payload={"data": "\x04"})
+    assert output_until(socket, "\r\n").strip().endswith("200000")
+    assert exit_of(socket)["code"] == 0
+
+
+def test_a_client_that_does_not_read_holds_the_program_back(server: SystemServer, socket: LiveSocket) -> None:
+    """It comes to a stand as long as nothing is read; then all that it prints arrives."""
+    before = memory_of(server.server.pid)
+    size = 12 << 20
+    begin(socket, "/bin/sh", "-c", f"yes aaaaaaa | head -c {size} | busybox tee /tmp/wrote; echo end")
+    output_until(socket, "a")
+    (pid,) = wait_for(lambda: command_lines("busybox tee /tmp/wrote").keys() - command_lines("/bin/sh").keys(), "tee")
+    wrote: list[int] = []
+
+    def stands() -> bool:
+        wrote.append(os.stat(f"/proc/{pid}/root/tmp/wrote").st_size)
+        return len(wrote) > 50 and len(set(wrote[-50:])) == 1
+
+    wait_for(stands, "the program to stand")
+    assert 0 < wrote[-1] < size // 2
+    assert memory_of(server.server.pid) - before < size // 2
+    count = 0
+    while (message := socket.hear())["type"] == "output":
+        count += message["payload"]["data"].count("a")
+    assert count > (size - wrote[-1]) * 7 // 8 and message["type"] == "exit"
+
+
+def test_the_program_and_its_children_end_with_the_socket(server: SystemServer, box: str) -> None:
+    for stubborn in ("", "trap '' HUP; "):
+        mark = f"sleep 98765{len(stubborn)}"
+        with live_socket(server, PATH) as socket:
+            begin(socket, "/bin/sh", "-c", f"{stubborn}{mark} & echo begun; {mark}")
+            output_until(socket, "begun")
+            wait_for(lambda mark=mark: len(command_lines(mark)) >= 2, "the program")
+        wait_for(lambda mark=mark: not command_lines(mark), "the end of the program")
+
+
+def test_nothing_is_left_when_the_server_stops(server: SystemServer, box: str) -> None:
+    with live_socket(server, PATH) as socket:
+        begin(socket, "/bin/sh", "-c", "echo begun; sleep 987651")
+        output_until(socket, "begun")
+        try:
+            server.server.stop()
+            assert not command_lines("sleep 987651")
+        finally:
+            server.server.start()
+
+
+def test_what_is_refused(server: SystemServer, box: str, engine: Engine) -> None:
+    headers = {"Authorization": f"Bearer {server.tokens['reader']}"}
+    with pytest.raises(InvalidStatus) as caught, live_socket(server, PATH, None, headers=headers):
+        pass
+    assert caught.value.response.status_code == 403
+    with live_socket(server, PATH, None) as socket:
+        assert socket.log_in(server.tokens["reader"])["code"] == "PERMISSION_DENIED"
+        assert socket.end() == 4403
+    for query in ("", "?container=", "?container=-x", "?container=a%2fb"):
+        with pytest.raises(InvalidStatus) as caught, live_socket(server, f"/ws/containers/exec{query}"):
+            pass
+        assert caught.value.response.status_code == 400
+    with live_socket(server, PATH) as socket:
+        for payload in ({"cols": 0}, {"command": []}, {"command": "'"}, {"user": "a b"}, {"channel": "metrics"}):
+            socket.say("subscribe", payload=payload)
+            assert socket.hear()["code"] == "INVALID_INPUT", payload
+        for kind, fields in (("input", {"data": "x"}), ("resize", {"cols": 1, "rows": 1}), ("unsubscribe", {})):
+            socket.say(kind, **fields)
+            assert socket.hear()["code"] == "CONFLICT"
+        begin(socket, "/bin/sh")
+        output_until(socket, "# ")
+        begin(socket, "/bin/sh")
+        assert socket.hear_until(lambda message: message["type"] == "error")["code"] == "CONFLICT"
+        socket.say("unsubscribe")
+        assert socket.end() == 1000
+    rests = engine.make("rests", "/bin/true", start=False)
+    for container, code in (("nosuch", "NOT_FOUND"), (rests, "CONFLICT")):
+        with live_socket(server, f"/ws/containers/exec?container={container}") as socket:
+            begin(socket, "/bin/sh")
+            assert socket.hear()["code"] == code
+    with live_socket(server, f"{PATH}&runtime=crio") as socket:
+        begin(socket, "/bin/sh")
+        assert socket.hear()["code"] == "INVALID_INPUT"
+
+
+def test_beginning_and_end_are_audited_and_what_is_typed_is_not(server: SystemServer, socket: LiveSocket) -> None:
+    begin(socket, "/bin/sh")
+    output_until(socket, "# ")
+    socket.say("input", payload={"data": "echo hush''-hush; exit\n"})
+    output_until(socket, "hush-hush")
+    exit_of(socket)
+
+    def stored() -> bytes:
+        return b"".join(path.read_bytes() for path in server.server.state.glob("appliance.db*"))
+
+    wait_for(lambda: b"container.exec.start" in stored() and b"container.exec.end" in stored(), "the audit log")
+    assert b"hush" not in stored() and b"hush" not in server.server.log.read_bytes()
