@@ -33,17 +33,21 @@ def chunked(*pieces: bytes, whole: bool = True) -> bytes:
 
 
 class Connection(Protocol):
-    """One request of the server's."""
+    """One request of the server's; `take`, where it is set, gets what comes from then on."""
 
     transport: Any
     factory: Any
 
     def connectionMade(self) -> None:
+        self.take: Callable[[bytes], None] | None = None
         self.data = b""
         self.closed = False
         self.factory.engine.connections.append(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self.take is not None:
+            self.take(data)
+            return
         self.data += data
         head, blank, body = self.data.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)

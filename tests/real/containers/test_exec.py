@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,6 +45,14 @@ def exit_of(socket: LiveSocket) -> Any:
     payload = socket.hear_until(lambda message: message["type"] == "exit")["payload"]
     assert socket.end() == 1000
     return payload
+
+
+def two_of(words: str) -> bool:
+    return len(command_lines(words)) >= 2
+
+
+def none_of(words: str) -> bool:
+    return not command_lines(words)
 
 
 def test_a_shell(socket: LiveSocket) -> None:
@@ -124,8 +133,8 @@ def test_the_program_and_its_children_end_with_the_socket(server: SystemServer, 
         with live_socket(server, PATH) as socket:
             begin(socket, "/bin/sh", "-c", f"{stubborn}{mark} & echo begun; {mark}")
             output_until(socket, "begun")
-            wait_for(lambda mark=mark: len(command_lines(mark)) >= 2, "the program")
-        wait_for(lambda mark=mark: not command_lines(mark), "the end of the program")
+            wait_for(partial(two_of, mark), "the program")
+        wait_for(partial(none_of, mark), "the end of the program")
 
 
 def test_nothing_is_left_when_the_server_stops(server: SystemServer, box: str) -> None:
@@ -152,7 +161,14 @@ def test_what_is_refused(server: SystemServer, box: str, engine: Engine) -> None
             pass
         assert caught.value.response.status_code == 400
     with live_socket(server, PATH) as socket:
-        for payload in ({"cols": 0}, {"command": []}, {"command": "'"}, {"user": "a b"}, {"channel": "metrics"}):
+        wrong: list[dict[str, object]] = [
+            {"cols": 0},
+            {"command": []},
+            {"command": "'"},
+            {"user": "a b"},
+            {"channel": "x"},
+        ]
+        for payload in wrong:
             socket.say("subscribe", payload=payload)
             assert socket.hear()["code"] == "INVALID_INPUT", payload
         for kind, fields in (("input", {"data": "x"}), ("resize", {"cols": 1, "rows": 1}), ("unsubscribe", {})):
