@@ -41,7 +41,7 @@ class DockerEndpoints:
         self._docker = docker
         self._encode = msgspec.json.Encoder().encode
         self._encoded_of: list[DockerContainer] | None = None
-        self._for_administrators = self._for_readers = msgspec.Raw()
+        self._encoded: dict[bool, msgspec.Raw] = {}
 
     @routes.get("/ps", reply=DockerContainerList, who=reader, query=PsQuery, statuses=(503,))
     async def docker_ps(self, call: Call, query: PsQuery) -> msgspec.Raw:
@@ -49,11 +49,12 @@ class DockerEndpoints:
         filters = parse_filters(query.filters) if query.filters else None
         found = await self._docker.listing.containers(all=query.all, limit=query.limit, filters=filters)
         if found is not self._encoded_of:  # who asked at the same time gets the same list, encoded once
-            masked = [each.masked() for each in found]
-            self._for_administrators = msgspec.Raw(self._encode(DockerContainerList(found, len(found))))
-            self._for_readers = msgspec.Raw(self._encode(DockerContainerList(masked, len(masked))))
-            self._encoded_of = found
-        return self._for_administrators if sees_secrets(call) else self._for_readers
+            self._encoded_of, self._encoded = found, {}
+        whole = sees_secrets(call)
+        if whole not in self._encoded:
+            shown = found if whole else [each.masked() for each in found]
+            self._encoded[whole] = msgspec.Raw(self._encode(DockerContainerList(shown, len(shown))))
+        return self._encoded[whole]
 
     @routes.post(
         "/containers",

@@ -20,9 +20,11 @@ BROKEN = (ConnectionClosed, RequestTransmissionFailed, ResponseFailed)
 WHOLE = (ResponseDone, PotentialDataLoss)
 """What a body ends with that is complete; the second is that of a body without length or chunks."""
 
+SIP, GULP = 16 * 1024, 64 * 1024
+"""Bytes read at once of a stream, and of an answer. An engine wraps each line of a log in a chunk of its own: 64 KiB of
+short ones would take 15 ms."""
+
 _CONNECT_SECONDS = 5.0
-_READ_SIZE = 16 * 1024
-"""Bytes read at once. An engine wraps each line of a log in a chunk of its own: 64 KiB of short ones take 15 ms."""
 
 
 def was_cancelled(error: Exception) -> bool:
@@ -30,10 +32,13 @@ def was_cancelled(error: Exception) -> bool:
     return any(reason.check(CancelledError) for reason in getattr(error, "reasons", ()))
 
 
-def client(reactor: Any, path: Path) -> HTTPClient:
-    """A client whose every request goes over a new connection to the socket at `path`, whatever its URL's host."""
+def client(reactor: Any, path: Path, read_size: int) -> HTTPClient:
+    """A client whose every request goes over a new connection to the socket at `path`, whatever its URL's host.
+
+    It reads at most `read_size` bytes at once.
+    """
     endpoint = UNIXClientEndpoint(reactor, str(path), timeout=_CONNECT_SECONDS)
-    return HTTPClient(Agent.usingEndpointFactory(reactor, _Always(_Sipping(endpoint))))
+    return HTTPClient(Agent.usingEndpointFactory(reactor, _Always(_Tuned(endpoint, read_size))))
 
 
 @implementer(IAgentEndpointFactory)
@@ -46,19 +51,19 @@ class _Always:
 
 
 @implementer(IStreamClientEndpoint)
-class _Sipping:
-    """Reads little at a time from what it connects to, and says nothing of it to the log."""
+class _Tuned:
+    """Reads so much at a time from what it connects to, and says nothing of it to the log."""
 
-    def __init__(self, endpoint: UNIXClientEndpoint) -> None:
+    def __init__(self, endpoint: UNIXClientEndpoint, read_size: int) -> None:
         self._endpoint = endpoint
+        self._read_size = read_size
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         cast(Any, protocolFactory).noisy = False
         connecting = cast("Deferred[IProtocol]", self._endpoint.connect(protocolFactory))
-        return connecting.addCallback(_read_little)
+        return connecting.addCallback(self._tune)
 
-
-def _read_little(protocol: IProtocol) -> IProtocol:
-    transport: Any = cast(Any, protocol).transport
-    transport.bufferSize = _READ_SIZE
-    return protocol
+    def _tune(self, protocol: IProtocol) -> IProtocol:
+        transport: Any = cast(Any, protocol).transport
+        transport.bufferSize = self._read_size
+        return protocol

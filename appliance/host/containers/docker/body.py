@@ -23,6 +23,8 @@ class Body(Protocol):
         self._whole = whole
         self._pieces: list[bytes] = []
         self._size = 0
+        self._held = HELD
+        self._whole_wanted = False
         self._paused = False
         self._ended = False
         self._error: EngineError | None = None
@@ -47,14 +49,20 @@ class Body(Protocol):
         return b""
 
     async def collect(self, limit: int) -> bytes:
-        """All of it. Raises `EngineError`, also for more than `limit` bytes."""
-        pieces, size = [], 0
-        while piece := await self.read():
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise EngineError(f"Docker answered with more than {limit >> 10} KiB")
-        return b"".join(pieces)
+        """All of it, once it is all here. Raises `EngineError`, also for more than `limit` bytes."""
+        self._held = limit
+        self._whole_wanted = True
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+        while not self._ended and self._size <= limit:
+            self._reader = Deferred(self._forget_reader)
+            await self._reader
+        if self._size > limit:
+            raise EngineError(f"Docker answered with more than {limit >> 10} KiB")
+        if self._error is not None:
+            raise self._error
+        return b"".join(self._pieces)
 
     def close(self) -> None:
         """Give up what has not come yet; may be called at any time. Who reads is told that this is the end."""
@@ -73,9 +81,11 @@ class Body(Protocol):
             return
         self._pieces.append(data)
         self._size += len(data)
-        if self._size > HELD and not self._paused:
+        if self._size > self._held and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
+        elif self._whole_wanted:
+            return
         if self._reader is not None and self._waking is None:
             self._waking = self._reactor.callLater(0, self._wake)
 

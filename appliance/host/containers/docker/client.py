@@ -89,7 +89,7 @@ class EngineClient:
         """
 
         async def exchange() -> Answer:
-            status, body = await self._send(method, path, query, json, headers)
+            status, body = await self._send(method, path, query, json, headers, streams=False)
             try:
                 return Answer(status, await body.collect(ANSWER_LIMIT))
             finally:
@@ -110,7 +110,8 @@ class EngineClient:
 
         Raises what `call` raises.
         """
-        return (await self._within(seconds, self._send(method, path, query, None, headers)))[1]
+        sending = self._send(method, path, query, None, headers, streams=True)
+        return (await self._within(seconds, sending))[1]
 
     async def hijack(self, path: str, content: object, seconds: float = ANSWER_SECONDS) -> Hijacked:
         """A connection that is taken over after posting `content` to `path`, for the caller to close.
@@ -142,12 +143,14 @@ class EngineClient:
         query: Mapping[str, str] | None,
         json: object,
         headers: Mapping[str, str] | None,
+        *,
+        streams: bool,
     ) -> tuple[int, Body]:
         target = f"{path}?{urlencode(query)}" if query else path
         for place in self._places:
             try:
                 engine = await place.engine()
-                return await place.send(method, f"/v{engine.version}{target}", json, headers)
+                return await place.send(method, f"/v{engine.version}{target}", json, headers, streams=streams)
             except EngineAbsent:
                 continue
         raise self._absent()
@@ -163,7 +166,7 @@ class _Place:
     def __init__(self, reactor: Any, path: Path) -> None:
         self.path = path
         self._reactor = reactor
-        self._client: Any = None  # treq's, made when it is first needed
+        self._clients: dict[bool, Any] = {}  # treq's, for streams and for answers, made when they are first needed
         self._engine: Engine | None = None
         self._known: tuple[int, ...] = ()
         self._known_until = 0.0
@@ -172,7 +175,7 @@ class _Place:
         """Who answers, asked once a minute and whenever the socket is another one."""
         identity = self._identity()
         if self._engine is None or identity != self._known or self._reactor.seconds() > self._known_until:
-            _, body = await self.send("GET", "/version", None, None)
+            _, body = await self.send("GET", "/version")
             try:
                 answer = Answer(200, await body.collect(_REFUSAL_LIMIT))
             finally:
@@ -181,19 +184,27 @@ class _Place:
             self._known, self._known_until = identity, self._reactor.seconds() + _VERSION_SECONDS
         return self._engine
 
-    async def send(self, method: str, target: str, json: object, headers: Mapping[str, str] | None) -> tuple[int, Body]:
+    async def send(
+        self,
+        method: str,
+        target: str,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        streams: bool = False,
+    ) -> tuple[int, Body]:
         """The status and body of an answer. Raises `EngineAbsent` for what was not sent, and as `call` does."""
         from appliance.host.containers.docker import agent
 
-        if self._client is None:
-            self._client = agent.client(self._reactor, self.path)
+        if streams not in self._clients:
+            self._clients[streams] = agent.client(self._reactor, self.path, agent.SIP if streams else agent.GULP)
         sent = dict(headers or {})
         data = None
         if json is not None:
             data = msgspec.json.encode(json)
             sent["Content-Type"] = "application/json"
         try:
-            response = await self._client.request(
+            response = await self._clients[streams].request(
                 method,
                 f"http://docker{target}",
                 headers=sent,

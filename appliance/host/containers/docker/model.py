@@ -10,7 +10,7 @@ from appliance.secret import MASK
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
-class _Shown(msgspec.Struct, rename="camel", frozen=True):
+class _Shown(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """Members are named as in Docker's own clients."""
 
 

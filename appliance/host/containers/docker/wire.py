@@ -8,7 +8,7 @@ import msgspec
 Labels = dict[str, str]
 
 
-class _Wire(msgspec.Struct, rename="pascal"):
+class _Wire(msgspec.Struct, rename="pascal", gc=False):
     """Members are named as in Docker's JSON, with a capital."""
 
 
