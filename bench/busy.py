@@ -2,9 +2,8 @@
 How long a server's reactor is busy between two looks at its descriptors, noted by the server itself.
 
 `watched` gives the environment of a server that does so: a folder with a `sitecustomize.py` stands before all others in
-its path, and puts a clock around the epoll object of Twisted's reactor. What takes longer than five milliseconds becomes
-a line in a file: milliseconds of the wall's clock, and of the thread's own, which others' work on the machine does not
-lengthen.
+its path, and puts a clock around the epoll object of Twisted's reactor. What takes more than five milliseconds becomes
+a line in a file: milliseconds of the wall's clock, and of the thread's own, which others' work does not lengthen.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """
-Docker through our API: `docker/ps` with 100 containers over HTTPS beside the daemon's own rate on its socket, and for how
-long the reactor is busy at once with all that containers give it to do.
+Docker through our API: `docker/ps` with 100 containers over HTTPS beside the daemon's own rate on its socket, and for
+how long the reactor is busy at once with all that containers give it to do.
 
 A private Docker and the server run in namespaces of their own. wrk asks the server over keep-alive connections, threads
-of this program ask the daemon over as many, in turn. Then, one after the other, with nothing else to do: lists, a log of
-200 MB streamed to a client that keeps up, the end of that log as JSON, a pull, a program that prints 50 MB over the
+of this program ask the daemon over as many, in turn. Then, one after the other, with nothing else to do: lists, a log
+of 200 MB streamed to a client that keeps up, the end of that log as JSON, a pull, a program that prints 50 MB over the
 WebSocket, and a thousand events. Needs root, wrk, docker.io, podman, runc, busybox-static, docker-registry and skopeo.
 """
 
@@ -160,8 +160,8 @@ def busy_times(server: SystemServer, docker: Engine, busy: Busy) -> bool:
     docker.wait(short)
     tasks: dict[str, Callable[[], None]] = {
         "the first use": lambda: get(server, "/docker/ps?all=true"),
-        "20 lists": lambda: void([get(server, "/docker/ps?all=true") for _ in range(20)]),
-        "32 lists at once": lambda: void(wrk(server, 32, 3)),
+        "20 lists": lambda: lists(server, 20),
+        "32 lists at once": lambda: at_once(server, 32),
         f"{LOG >> 20} MB of log": lambda: get(server, f"/docker/containers/{log}/logs?tail=all&stream=true"),
         "lines of two bytes": lambda: get(server, f"/docker/containers/{short}/logs?tail=all&stream=true"),
         "2 MB of it in JSON": lambda: get(server, f"/docker/containers/{log}/logs?tail=50000"),
@@ -185,8 +185,15 @@ def busy_times(server: SystemServer, docker: Engine, busy: Busy) -> bool:
     return good
 
 
-def void(_: object) -> None:
-    """For what is done for its effect."""
+def lists(server: SystemServer, count: int) -> None:
+    """Ask for so many lists, one after the other."""
+    for _ in range(count):
+        get(server, "/docker/ps?all=true")
+
+
+def at_once(server: SystemServer, connections: int) -> None:
+    """Ask for lists over so many connections."""
+    wrk(server, connections, 3)
 
 
 def get(server: SystemServer, path: str) -> None:

@@ -1,8 +1,11 @@
 """What holds for every test."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.engines import Engine, engines
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -12,3 +15,10 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in the test's own folder: `TestCase.mktemp` and careless children write to where they start."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def all_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engine]]:
+    """One Docker and one Podman for all tests that need them."""
+    with engines(tmp_path_factory.mktemp("engines")) as found:
+        yield found

@@ -11,6 +11,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from appliance.cli import main
+from tests.support.engines import Engine
 from tests.support.machine import machine, system_server
 from tests.support.node import command
 from tests.support.server import ROOT, Server, running
@@ -72,14 +73,16 @@ def test_the_tour_works_when_pasted(tmp_path: Path) -> None:
     assert (server.admin / "staged").is_dir()
 
 
-def test_the_examples_of_the_system_api_work_when_pasted(tmp_path: Path) -> None:
+def test_the_examples_of_the_system_api_work_when_pasted(tmp_path: Path, all_engines: dict[str, Engine]) -> None:
     """By curl, Python and JavaScript, with no more changed than the port; the shell's part sets the trust for all."""
     (tmp_path / "example.py").write_text(block_after("The system API", "python"))
     (tmp_path / "example.mjs").write_text(block_after("The system API", "javascript"))
     script = (
         f"cd {tmp_path}\n" + block_after("The system API") + f"\necho\n{sys.executable} example.py\nnode example.mjs\n"
     )
-    with system_server(tmp_path / "server") as server:
+    docker = all_engines["docker"]
+    docker.make("example", "/bin/true", start=False)
+    with system_server(tmp_path / "server", f'docker_socket = "{docker.socket}"\n') as server:
         server.machine.add_user("your-username", "your-password")
         for name in ("example.py", "example.mjs"):
             path = tmp_path / name
@@ -95,10 +98,15 @@ def test_the_examples_of_the_system_api_work_when_pasted(tmp_path: Path) -> None
         )
         hostname = server.machine.run("hostname").stdout.strip()
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    curl, python, *node = finished.stdout.strip().split("\n")
-    assert json.loads(curl)["data"]["hostname"] == hostname
+    docker.remove_all()
+    curl, python, containers, *node = finished.stdout.strip().split("\n")
+    summary, _, listed = curl.partition("}{")
+    assert json.loads(summary + "}")["data"]["hostname"] == hostname
+    assert json.loads("{" + listed)["data"]["containers"][0]["name"] == "example"
     assert ast.literal_eval(python)["data"]["hostname"] == hostname
+    assert ast.literal_eval(containers)["data"]["containers"][0]["name"] == "example"
     assert f"hostname: '{hostname}'" in "\n".join(node)
+    assert "name: 'example'" in "\n".join(node)
 
 
 def test_the_example_of_a_websocket_works_in_node(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ _SECURITY = {
     }
 }
 _EVERYWHERE = (429,)
+_DESCRIPTION = (
+    "The host itself: network, disks, users, logs, figures, containers. What is live comes by WebSocket, from /ws."
+)
 
 
 class Health(msgspec.Struct):
@@ -65,7 +68,7 @@ class DocumentEndpoints:
             self._endpoints,
             error=ErrorBody,
             prefix=PREFIX,
-            description="The host itself: disks, users, logs, figures. What is live comes by WebSocket, from /ws.",
+            description=_DESCRIPTION,
             security=_SECURITY,
             refusals=openapi.Refusals(always=(*openapi.ALWAYS, *_EVERYWHERE), closed=(401, 403)),
             envelope=enveloped,

@@ -1,17 +1,11 @@
-"""One Docker, one Podman and a server for each, for all tests of this folder."""
+"""A server for Docker and one for Podman, for all tests of this folder."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.engines import Engine, engines
+from tests.support.engines import Engine
 from tests.support.machine import SystemServer, system_server
-
-
-@pytest.fixture(scope="session")
-def all_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engine]]:
-    with engines(tmp_path_factory.mktemp("engines")) as found:
-        yield found
 
 
 @pytest.fixture(scope="session", params=["docker", "podman"])
