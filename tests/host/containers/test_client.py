@@ -109,6 +109,17 @@ class AskingTests(EngineTestCase):
             self.assertIsInstance(await self.failure(asking), CancelledError)
             await self.until(lambda: self.engine.connections[-1].closed)
 
+    async def test_who_gives_up_while_the_connection_is_made(self) -> None:
+        for ask in (self.client.call("GET", "/x"), self.client.open("GET", "/x"), self.client.hijack("/x", {})):
+            asking: Deferred[object] = Deferred.fromCoroutine(ask)
+            asking.cancel()
+            self.assertIsInstance(await self.failure(asking), CancelledError)
+        await self.client.engine()
+        hijacking = Deferred.fromCoroutine(self.client.hijack("/x", {}))
+        hijacking.cancel()
+        self.assertIsInstance(await self.failure(hijacking), CancelledError)
+        await self.until(lambda: all(connection.closed for connection in self.engine.connections[1:]))
+
 
 class LookingTests(EngineTestCase):
     async def test_nothing_there(self) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.error import ConnectingCancelledError
 
 from appliance.host.containers.docker.body import Body
 from appliance.host.containers.docker.failures import refusal
@@ -213,6 +214,8 @@ class _Place:
                 allow_redirects=False,
                 reactor=self._reactor,
             )
+        except ConnectingCancelledError:
+            raise CancelledError from None  # what the others get, and what a timeout is made of
         except agent.NOT_CONNECTED as error:
             raise EngineAbsent(f"nothing answers at {self.path}") from error
         except agent.BROKEN as error:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
@@ -157,6 +157,8 @@ async def hijack(reactor: Any, path: Path, target: str, content: object) -> Hija
     endpoint = UNIXClientEndpoint(reactor, str(path), timeout=_CONNECT_SECONDS)
     try:
         await cast("Deferred[Hijacked]", endpoint.connect(_Only(connection)))
+    except ConnectingCancelledError:
+        raise CancelledError from None
     except ConnectError as error:
         raise EngineAbsent(f"nothing answers at {path}") from error
     try:
