@@ -47,6 +47,11 @@ def exit_of(socket: LiveSocket) -> Any:
     return payload
 
 
+def wait_for_size(size: str) -> str:
+    """What a shell does until its terminal has that size, which an engine may give it only after it has said so."""
+    return f'until [ "$(stty size)" = "{size}" ]; do sleep 0.05; done'
+
+
 def two_of(words: str) -> bool:
     return len(command_lines(words)) >= 2
 
@@ -58,16 +63,14 @@ def none_of(words: str) -> bool:
 def test_a_shell(socket: LiveSocket) -> None:
     socket.say("subscribe", payload={"channel": "container-exec", "cols": 101, "rows": 31})
     output_until(socket, "# ")
-    socket.say("input", payload={"data": "echo gr''ün; stty size; tty\n"})
-    text = output_until(socket, "/dev/pts/")
-    assert "grün\r\n31 101\r\n" in text
+    socket.say("input", payload={"data": f"echo gr''ün; {wait_for_size('31 101')}; tty\n"})
+    assert "grün\r\n" in output_until(socket, "/dev/pts/")
     socket.say("resize", payload={"cols": 51, "rows": 21}, id="r")
     answer = socket.hear_until(lambda message: message["type"] != "output")
     assert answer == {"type": "resize", "payload": {"success": True, "rows": 21, "cols": 51}, "id": "r"}
     socket.say("resize", cols=52, rows=22)
     socket.hear_until(lambda message: message["type"] == "resize")
-    socket.say("input", data="stty size; exit 7\n")
-    output_until(socket, "22 52")
+    socket.say("input", data=f"{wait_for_size('22 52')}; exit 7\n")
     assert exit_of(socket) == {"code": 7, "signal": None}
 
 
