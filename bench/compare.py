@@ -61,7 +61,7 @@ class Wrk:
         report.write_text(self.script + _REPORT)
         length = self.seconds if seconds is None else seconds
         headers = [part for name, value in self.headers.items() for part in ("-H", f"{name}: {value}")]
-        argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{length}s", *headers, "-s", str(report)]
+        argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{length}s", "--timeout", "10s", *headers, "-s", str(report)]
         cpu = cpu_seconds(server.pid)
         done = subprocess.run(
             [*argv, f"https://{HOST}:{server.port}{target}"],

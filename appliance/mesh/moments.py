@@ -1,6 +1,7 @@
 """Moments as the mesh keeps them: microseconds since 1970 in UTC."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -18,7 +19,13 @@ def now(clock: IReactorTime) -> int:
 
 def shown(moment: int) -> str:
     """ISO 8601 with microseconds and without a zone, as clients parse it (mesh contract, "timestamps")."""
-    return (_EPOCH + timedelta(microseconds=moment)).isoformat(timespec="microseconds")
+    return f"{_second(moment // SECOND)}.{moment % SECOND:06d}"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    """Those of a list are often the same: what is made or written together."""
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds")
 
 
 def shown_or_none(moment: int | None) -> str | None:
