@@ -27,9 +27,12 @@ MEMORY_GOAL = 60_000
 
 
 @contextmanager
-def server() -> Iterator[SystemServer]:
-    """The real server in a machine of its own, without the limits that protect it from one address."""
-    with tempfile.TemporaryDirectory() as folder, system_server(Path(folder), LIMITS) as found:
+def server(system: str = "") -> Iterator[SystemServer]:
+    """The real server in a machine of its own, without the limits that protect it from one address.
+
+    `system` is TOML of the table [system].
+    """
+    with tempfile.TemporaryDirectory() as folder, system_server(Path(folder), system + LIMITS) as found:
         yield found
 
 

@@ -20,6 +20,7 @@ from bench.live import server
 from bench.measure import ROOT, Unusable, load, memory
 from tests.support.machine import SystemServer
 
+TERMINALS = "terminals_per_user = 1000\nterminal_reattach = 10\n"
 WARM_UP = 90.0
 SETTLE = 45.0
 """Longer than the server waits for peers that have gone without a word."""
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--allow", type=float, default=4, help="MB that memory may have grown (default 4)")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # the server and its machine end with us
-    with server() as found:
+    with server(TERMINALS) as found:
         crowd(found, given.clients, WARM_UP)
         time.sleep(SETTLE)
         before = state(found.server.pid)

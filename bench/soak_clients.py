@@ -26,8 +26,12 @@ LEAVES = ("close", "abort", "close", "abort", "handshake", "wrong token")
 VISITS: dict[str, list[str]] = {
     "/ws/metrics": ['{"type":"subscribe","payload":{"interval":1}}'],
     "/ws/events": ['{"type":"subscribe","payload":{"channel":"metrics"}}', '{"type":"ping"}'],
+    "/ws/logs": ['{"type":"subscribe","payload":{"filters":{"priority":"info"}}}'],
+    "/ws/terminal": ['{"type":"subscribe"}', '{"type":"input","data":"seq 1000\\n"}'],
 }
 """What is said on each path after `auth`."""
+WEIGHTS = (8, 8, 4, 1)
+"""How often a path is visited: a shell costs far more than the rest."""
 
 
 class Visitor(WebSocketClientProtocol):
@@ -68,7 +72,7 @@ class Crowd:
         """A client that comes until the end."""
         while self.reactor.seconds() < until:
             try:
-                await self.visit(random.choice(list(VISITS)), random.choice(LEAVES))
+                await self.visit(random.choices(list(VISITS), WEIGHTS)[0], random.choice(LEAVES))
             except Exception as error:  # the server's refusals are counted, whatever they are
                 self.counts[f"failed: {type(error).__name__}"] += 1
                 await task.deferLater(self.reactor, 0.5)
