@@ -113,7 +113,7 @@ def test_shells_and_who_is_a_person(tmp_path: Path) -> None:
 
 def test_a_machine_without_the_optional_files(tmp_path: Path) -> None:
     found = read_accounts(etc(tmp_path))
-    assert (found.shells, found.uid_min) == (frozenset(), 1000)
+    assert (found.shells, found.uid_min) == (frozenset({"/bin/sh", "/bin/csh"}), 1000)  # getusershell(3)
 
 
 def test_a_file_beyond_all_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
