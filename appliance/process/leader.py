@@ -81,10 +81,17 @@ class SessionLeader(ABC):
         self.ended.refuse(LeaderLost(why))
 
     @abstractmethod
+    def look(self) -> None:
+        """Find out now whether it has ended: word of it may wait behind a timer in a reactor that was busy."""
+
+    @abstractmethod
     def reap(self) -> None:
         """Let the kernel have the number back."""
 
     def _give_up(self) -> None:
+        self.look()
+        if self.ended.known:
+            return
         self._log.error("Process {pid} does not end even when killed", pid=self.pid)
         self.is_lost("it does not end even when killed")
 

@@ -27,6 +27,17 @@ class OwnChild(SessionLeader):
         super().__init__(reactor, pid)
         registerReapProcessHandler(pid, self)
 
+    def look(self) -> None:
+        try:
+            news = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            unregisterReapProcessHandler(self.pid, self)
+            self.is_lost("somebody else has reaped it")
+            return
+        if news is not None:
+            exited = news.si_code == os.CLD_EXITED
+            self.has_ended(Ending(news.si_status, None) if exited else Ending(None, news.si_status))
+
     def reap(self) -> None:
         os.waitpid(self.pid, 0)
         unregisterReapProcessHandler(self.pid, self)
@@ -35,10 +46,7 @@ class OwnChild(SessionLeader):
 
     def reapProcess(self) -> None:
         """Some child has ended, this one maybe."""
-        news = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if news is not None:
-            exited = news.si_code == os.CLD_EXITED
-            self.has_ended(Ending(news.si_status, None) if exited else Ending(None, news.si_status))
+        self.look()
 
     def processEnded(self, status: int) -> None:
         """It had ended before it was registered, and is reaped already."""

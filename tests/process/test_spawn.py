@@ -53,6 +53,15 @@ class SpawnTests(TestCase):
         child.terminate()
         child.kill()
 
+    async def test_one_that_somebody_else_reaps(self) -> None:
+        child = self.sh("exec sleep 600")
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+        other = self.spawn("/bin/true")
+        self.assertEqual(await other.ended.wait(), Ending(0, None))  # which learns of its end by the same signal
+        await self.assertFailure(child.ended.wait(), LeaderLost)
+        self.started.remove(child)
+
     async def test_one_that_has_ended_before_it_is_known(self) -> None:
         pid = os.posix_spawn("/bin/sh", ("sh", "-c", "exit 5"), {})
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -115,10 +124,15 @@ class Stuck(SessionLeader):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock, 1 << 30)  # type: ignore[arg-type]  # the clock is all it uses
         self.signals: list[int] = []
+        self.found: Ending | None = None
         self.reaped = False
 
     def signal_group(self, number: signal.Signals) -> None:
         self.signals.append(number)
+
+    def look(self) -> None:
+        if self.found is not None:
+            self.has_ended(self.found)
 
     def reap(self) -> None:
         self.reaped = True
@@ -136,6 +150,15 @@ class LadderTests(TestCase):
         clock.advance(leader_module.KILL_GRACE)
         self.failureResultOf(waiting, LeaderLost)
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_an_end_that_nobody_has_heard_of(self) -> None:
+        # As in a reactor that was busy for longer than all of it takes.
+        clock = Clock()
+        leader = Stuck(clock)
+        leader.kill()
+        leader.found = Ending(None, signal.SIGKILL)
+        clock.advance(leader_module.KILL_GRACE)
+        self.assertEqual(self.successResultOf(leader.ended.wait()), leader.found)
 
     def test_an_end_in_between(self) -> None:
         clock = Clock()

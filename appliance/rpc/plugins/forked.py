@@ -10,14 +10,20 @@ from appliance.process.reactor import ProcessReactor
 
 
 class Forked(SessionLeader):
-    """The leader of a call's session. `let_go` tells the zygote to reap it."""
+    """The leader of a call's session. `listen` hears what the zygote has said, `let_go` tells it to reap this."""
 
-    def __init__(self, reactor: ProcessReactor, pid: int, let_go: Callable[[], None]) -> None:
+    def __init__(
+        self, reactor: ProcessReactor, pid: int, listen: Callable[[], None], let_go: Callable[[], None]
+    ) -> None:
         super().__init__(reactor, pid)
+        self._listen = listen
         self._let_go = let_go
         self._handle = -1
         with contextlib.suppress(OSError):  # a kernel or sandbox without pidfd_open(2)
             self._handle = os.pidfd_open(pid)
+
+    def look(self) -> None:
+        self._listen()
 
     def reap(self) -> None:
         self._close()

@@ -118,7 +118,7 @@ class Invocation:
             lines = Intake(self._reactor, ours[DESCRIPTOR], ProgressLines(self._report).add)
         feed = Feed(self._reactor, ours[0], self._stdin)
         self._stdin = b""
-        timer = self._reactor.callLater(self._timeout, self._expire)
+        timer = self._reactor.callLater(self._timeout, self._expire, leader)
         try:
             if self._stopped is not None:
                 leader.terminate()
@@ -186,8 +186,10 @@ class Invocation:
         if self._progress is not None and self._stopped is None:
             self._progress(percentage)
 
-    def _expire(self) -> None:
-        self.stop("timeout")
+    def _expire(self, leader: SessionLeader) -> None:
+        leader.look()
+        if not leader.ended.known:
+            self.stop("timeout")
 
 
 def _pipes(nowhere: int | None) -> tuple[dict[int, int], dict[int, int]]:

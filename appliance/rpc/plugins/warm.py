@@ -130,7 +130,7 @@ class Zygote:
                 self.usable = not self.retired
                 self.ready.set(True)
             case ["started", number, pid]:
-                leader = Forked(self._reactor, int(pid), lambda: self._let_go(number))
+                leader = Forked(self._reactor, int(pid), self.doRead, lambda: self._let_go(number))
                 self._running[number] = leader
                 self._starting.pop(number).set(leader)
             case ["cold", number, why]:
