@@ -33,6 +33,7 @@ from bench.measure import (
     ROOT,
     Unusable,
     connect,
+    cpu_seconds,
     free_port,
     load,
     make_certificate,
@@ -121,7 +122,7 @@ def report(options: argparse.Namespace, folder: Path, servers: ExitStack) -> int
     one = servers.enter_context(served(folder / "one", certificate, plugins, tokens=1))
     many = servers.enter_context(served(folder / "many", certificate, plugins, tokens=options.tokens))
     before = load()
-    spawning, forking, tokens = [], [], []
+    spawning, forking, tokens, costs = [], [], [], []
     for _ in range(options.rounds):
         bare = single(partial(bare_call, plugins / "sh"), options.calls)
         client = one.client()
@@ -129,7 +130,13 @@ def report(options: argparse.Namespace, folder: Path, servers: ExitStack) -> int
         forked = single(partial(client.call, "forked"), options.calls)
         client.close()
         spawning.append((bare, called, forked))
-        forking.append([rate(one, partial(Client.call, name=name), options) for name in ("forked", "started")])
+        rates, used = [], []
+        for name in ("forked", "started"):
+            begin = cpu_seconds(one.pid, ended=True)
+            rates.append(rate(one, partial(Client.call, name=name), options))
+            used.append((cpu_seconds(one.pid, ended=True) - begin) / options.calls)
+        forking.append(rates)
+        costs.append(used)
         tokens.append([rate(each, Client.ask_for_second_factor, options) for each in (one, many)])
     ratios = [called / bare for bare, called, _ in spawning]
     print(f"sh: bare {milliseconds([each[0] for each in spawning])}")
@@ -139,6 +146,10 @@ def report(options: argparse.Namespace, folder: Path, servers: ExitStack) -> int
     print(f"python: called, forked {milliseconds([each[2] for each in spawning])}")
     print(f"  {per_second([each[0] for each in forking])} forked, {per_second([each[1] for each in forking])} started")
     print(f"  forked against started: {spread(gains)} x the rate")
+    forked_cpu, started_cpu = ([1000 * each[index] for each in costs] for index in (0, 1))
+    times = [started / forked for forked, started in costs]
+    print(f"  CPU of the server and all its processes: {spread(forked_cpu)} ms a call forked")
+    print(f"  {spread(started_cpu)} ms started, {spread(times)} x that")
     shares = [with_many / with_one for with_one, with_many in tokens]
     print(f"GET 2fa: {per_second([each[0] for each in tokens])} with one token")
     print(f"  with {options.tokens}: {per_second([each[1] for each in tokens])}, {spread(shares)} of it")
