@@ -425,6 +425,7 @@ class FollowingTests(FollowersTestCase):
         append(self.file, numbered(0, 10))
         writer, reader = self.writer(), Reader()
         self.start(reader, lines=0)
+        await eventually(lambda: any(each._places for each in self.followers._followers.values()), "it to join")
         pids: set[int] = set()
         written = 10
         while len(pids) <= 3:  # the test's own time limit bounds it
