@@ -47,7 +47,10 @@ def test_the_system_surface(tmp_path: Path) -> None:
     with system_server(tmp_path / "machine", _CONNECTIONS) as server:
         session = server.tokens["admin"]
         changes = r"/network/(interfaces/|bridge(/|$)|vlan(/|$)|confirm)"
-        throw(server.server, tmp_path, document, session, without=rf"/auth/|/users/|{changes}")
+        # Without an engine all that is asked of containers is a 503, which schemathesis takes for a defect; with one
+        # some of it takes longer than it waits. tests/real/containers has their bad input.
+        containers = r"/(containers|docker)(/|$)"
+        throw(server.server, tmp_path, document, session, without=rf"/auth/|/users/|{changes}|{containers}")
         # Whoever knows the name of the interface that we come by, and says force, ends it: names are not learned here.
         throw(server.server, tmp_path, document, session, only=changes)
         server.api("POST", "/network/confirm")  # of what may wait, in a process of its own
