@@ -80,7 +80,8 @@ class LikenessTestCase(PluginsTestCase):
             seen = await self.see(forking, name)
             with self.subTest(what):
                 self.assertEqual(seen, alone[what])
-                self.assertEqual(self.forked, forked + 1, "it was not forked")
+                # More than once where the folder's watch lists a plugin at the same time.
+                self.assertGreater(self.forked, forked, "it was not forked")
 
 
 class LikenessTests(LikenessTestCase):
