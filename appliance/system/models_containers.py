@@ -50,7 +50,7 @@ class RemoveQuery(msgspec.Struct):
 class LogQuery(msgspec.Struct):
     """Which lines of a log, and in which form."""
 
-    tail: Annotated[str, msgspec.Meta(pattern="^(all|[0-9]{1,9})$", description=_TAIL)] = DEFAULT_LINES
+    tail: Annotated[str, msgspec.Meta(pattern=r"^(all|[0-9]{1,9})$(?!\n)", description=_TAIL)] = DEFAULT_LINES
     since: Annotated[str, _text(_SINCE)] = ""
     until: Annotated[str, _text("Written then or earlier; forms as in `since`.")] = ""
     timestamps: Annotated[bool, msgspec.Meta(description="Put the time before each line.")] = False

@@ -12,8 +12,9 @@ from appliance.http.call import Call
 from appliance.http.endpoints import Routes
 from appliance.http.replies import Upgrade
 from appliance.identity.caller import administrator, anyone
-from appliance.system.live.container_exec import ContainerExecChannel
+from appliance.system.live.container_exec import ContainerPlace
 from appliance.system.live.door import Door
+from appliance.system.live.program import ProgramChannel
 
 
 class ExecQuery(msgspec.Struct):
@@ -37,10 +38,9 @@ class LiveContainerEndpoints:
     @routes.get("/exec", who=anyone, query=ExecQuery, listed=False)
     async def execute(self, call: Call, query: ExecQuery) -> Upgrade:
         """A program in a container, on a terminal."""
+        place = ContainerPlace(self._runtimes, query.container, query.runtime)
         return await self._door.enter(
             call,
             administrator,
-            lambda peer: ContainerExecChannel(
-                peer, self._runtimes, self._background, self._trail, query.container, query.runtime
-            ),
+            lambda peer: ProgramChannel(peer, place, self._background, self._trail),
         )

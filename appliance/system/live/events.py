@@ -60,7 +60,10 @@ class Unsubscribe(msgspec.Struct):
 
 
 class EventsChannel(Channel):
-    """One client's open streams, by the names it asked with. Asking again replaces what was asked before."""
+    """One client's open streams, by the names it asked with.
+
+    Asking again replaces what was asked before, unless it asks for what there cannot be.
+    """
 
     def __init__(self, peer: Peer, sources: Mapping[str, Source]) -> None:
         super().__init__(peer)
@@ -77,10 +80,10 @@ class EventsChannel(Channel):
             raise BadMessage(UNKNOWN, f"There is no channel {kind!r}; there are {', '.join(sorted(self._sources))}")
         if not source.who.admits(self.peer.caller):
             raise BadMessage("PERMISSION_DENIED", "Permission denied")
-        self._close(name)
-        if len(self._streams) >= LIMIT:
+        if name not in self._streams and len(self._streams) >= LIMIT:
             raise BadMessage(INVALID, f"More than {LIMIT} channels")
         stream = await source.open(self.peer, argument, message)
+        self._close(name)
         if self._is_closed:  # meanwhile
             stream.close()
         else:

@@ -15,7 +15,7 @@ a page that was left (1001), it lives on for a while: `subscribe {payload: {sess
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -28,8 +28,19 @@ from appliance.identity.caller import Caller
 from appliance.process.errors import ProcessError
 from appliance.process.terminal import Size
 from appliance.system.live.channel import Channel
-from appliance.system.live.messages import INVALID, BadMessage, Id, Incoming, encode
+from appliance.system.live.messages import Id, Incoming, encode
 from appliance.system.live.peer import Peer
+from appliance.system.live.terminal_messages import (
+    Cells,
+    Exit,
+    ExitPayload,
+    Input,
+    Output,
+    Resize,
+    ResizeAnswer,
+    Resized,
+    Text,
+)
 from appliance.websocket.frames import NORMAL
 
 TAKEN_OVER = 4409
@@ -37,8 +48,6 @@ POLICY_VIOLATION = 1008
 
 REFUSALS = 5
 """Attempts of one connection that may be refused. Each is written down, and nobody shall fill the audit log."""
-
-Cells = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class Request(msgspec.Struct):
@@ -55,51 +64,6 @@ class Subscribe(msgspec.Struct):
     """`subscribe`."""
 
     payload: Request = msgspec.field(default_factory=Request)
-
-
-class Text(msgspec.Struct):
-    """What is typed or printed."""
-
-    data: str
-
-
-class Input(msgspec.Struct):
-    """`input`, in its two forms."""
-
-    payload: Text | None = None
-    data: str | None = None
-
-    @property
-    def text(self) -> str:
-        """What is typed. Raises `BadMessage`."""
-        text = self.data if self.data is not None or self.payload is None else self.payload.data
-        if text is None:
-            raise BadMessage(INVALID, "data: is required")
-        return text
-
-
-class Window(msgspec.Struct):
-    """A size."""
-
-    cols: Cells
-    rows: Cells
-
-
-class Resize(msgspec.Struct):
-    """`resize`, in its two forms."""
-
-    payload: Window | None = None
-    cols: Cells | None = None
-    rows: Cells | None = None
-
-    @property
-    def size(self) -> Size:
-        """The size that is asked for. Raises `BadMessage`."""
-        if self.payload is not None:
-            return Size(self.payload.rows, self.payload.cols)
-        if self.rows is None or self.cols is None:
-            raise BadMessage(INVALID, f"{'rows' if self.rows is None else 'cols'}: is required")
-        return Size(self.rows, self.cols)
 
 
 class SessionFacts(msgspec.Struct):
@@ -119,41 +83,6 @@ class SessionAnswer(msgspec.Struct, tag_field="type", tag="session", omit_defaul
 
     payload: SessionFacts
     id: Id | None = None
-
-
-class Output(msgspec.Struct, tag_field="type", tag="output"):
-    """A piece of the output."""
-
-    payload: Text
-    id: int
-
-
-class Resized(msgspec.Struct):
-    """The size that holds now."""
-
-    success: Literal[True]
-    rows: int
-    cols: int
-
-
-class ResizeAnswer(msgspec.Struct, tag_field="type", tag="resize", omit_defaults=True):
-    """The answer to `resize`."""
-
-    payload: Resized
-    id: Id | None = None
-
-
-class ExitPayload(msgspec.Struct):
-    """How the shell has ended: one of the two is null. `signal` is a name, as SIGHUP."""
-
-    code: int | None
-    signal: str | None
-
-
-class Exit(msgspec.Struct, tag_field="type", tag="exit"):
-    """The end."""
-
-    payload: ExitPayload
 
 
 class TerminalChannel(Channel):

@@ -83,10 +83,16 @@ def test_it_goes_on_when_the_engine_has_been_away(server: SystemServer, engine: 
         assert event(socket, "start", id)["name"] == "after"
 
 
-def test_what_is_refused(server: SystemServer) -> None:
+def test_what_is_refused(server: SystemServer, engine: Engine) -> None:
     with live_socket(server, "/ws/events") as socket:
         for filters in ({"type": ["planet"]}, {"action": "start"}, {"container": ["x" * 100]}):
             socket.say("subscribe", payload={"channel": "container-events", "filters": filters})
             assert socket.hear()["code"] == "INVALID_INPUT", filters
+        listen(socket, type=["volume"])
+        socket.say("subscribe", payload={"channel": "container-events", "filters": {"type": ["planet"]}})
+        assert socket.hear()["code"] == "INVALID_INPUT"
+        engine.json("POST", "/volumes/create", {"Name": "still-seen"})  # what was asked for before goes on
+        assert "still-seen" in str(socket.hear()["payload"])
+        engine.request("DELETE", "/volumes/still-seen")
         socket.say("subscribe", payload={"channel": "container-events:x"})
         assert socket.hear()["code"] == "UNKNOWN_CHANNEL"

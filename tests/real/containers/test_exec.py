@@ -159,7 +159,7 @@ def test_what_is_refused(server: SystemServer, box: str, engine: Engine) -> None
     with live_socket(server, PATH, None) as socket:
         assert socket.log_in(server.tokens["reader"])["code"] == "PERMISSION_DENIED"
         assert socket.end() == 4403
-    for query in ("", "?container=", "?container=-x", "?container=a%2fb"):
+    for query in ("", "?container=", "?container=-x", "?container=a%2fb", "?container=box%0a"):
         with pytest.raises(InvalidStatus) as caught, live_socket(server, f"/ws/containers/exec{query}"):
             pass
         assert caught.value.response.status_code == 400
@@ -168,7 +168,9 @@ def test_what_is_refused(server: SystemServer, box: str, engine: Engine) -> None
             {"cols": 0},
             {"command": []},
             {"command": "'"},
+            {"command": ["/bin/sh", "a\0b"]},
             {"user": "a b"},
+            {"user": "root\n"},
             {"channel": "x"},
         ]
         for payload in wrong:

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from appliance.background import Background
 from appliance.host.containers.docker.events import ContainerEvent
 from appliance.identity.caller import Caller
-from appliance.system.live.container_events import HELD, LOST, ContainerEventsSource
+from appliance.system.live.container_events import ContainerEventsSource
+from appliance.system.live.event_stream import HELD, LOST
 from appliance.system.live.messages import Incoming
 
 

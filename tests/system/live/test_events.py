@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from appliance.identity.caller import Permission, administrator, reader
 from appliance.system.live.channel import Channel
 from appliance.system.live.events import LIMIT, EventsChannel, Source, Stream
-from appliance.system.live.messages import Incoming
+from appliance.system.live.messages import BadMessage, Incoming
 from appliance.system.live.peer import Peer
 from tests.support.live import LiveTestCase
 
@@ -73,7 +73,19 @@ class EventsTests(LiveTestCase):
         for _ in range(2):
             client.say("subscribe", payload={"channel": "notices"})
         await self.until(lambda: len(self.told) == 3)
-        self.assertEqual(self.told, ["open notices", "close notices", "open notices"])
+        self.assertEqual(self.told, ["open notices", "open notices", "close notices"])
+
+    async def test_asking_again_for_what_there_cannot_be_leaves_what_there_is(self) -> None:
+        client = await self.authenticated()
+        client.say("subscribe", payload={"channel": "notices"})
+        await self.until(lambda: self.told)
+        self.notices.wait = lambda: fail(BadMessage("INVALID_INPUT", "not so"))
+        client.say("subscribe", payload={"channel": "notices"})
+        answer = (await self.heard(client, 2))[1]
+        self.assertEqual(answer["code"], "INVALID_INPUT")
+        self.assertEqual(self.told, ["open notices"])
+        client.say("unsubscribe", payload={"channel": "notices"})
+        await self.until(lambda: self.told == ["open notices", "close notices"])
 
     async def test_a_channel_for_administrators(self) -> None:
         bob = await self.authenticated("bob")

@@ -9,8 +9,8 @@ NAME_LIMIT = 255
 REFERENCE_LIMIT = 512
 REPOSITORY_LIMIT = 255
 
-NAME = rf"^[a-zA-Z0-9][a-zA-Z0-9_.-]{{0,{NAME_LIMIT - 1}}}$"
-"""A container, network or volume, by its name or id."""
+NAME = rf"^[a-zA-Z0-9][a-zA-Z0-9_.-]{{0,{NAME_LIMIT - 1}}}$(?!\n)"
+"""A container, network or volume, by its name or id. `$` alone also comes before a last line feed."""
 
 # The grammar of github.com/distribution/reference.
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
