@@ -6,7 +6,7 @@ import stat
 import time
 from dataclasses import dataclass
 
-from appliance.rpc.plugins.ownership import trouble_with
+from appliance.host.ownership import trouble_with
 from appliance.rpc.plugins.shebang import HEAD, python_command
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")

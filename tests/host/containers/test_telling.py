@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from appliance.host.containers.docker.failures import by_words, refusal, shown
+from appliance.host.containers.docker.failures import by_words, refusal
 from appliance.host.containers.docker.inspection import details, lacks_earlier, usage
 from appliance.host.containers.docker.wire import (
     BlockEntry,
@@ -24,6 +24,7 @@ from appliance.host.containers.docker.wire import (
 from appliance.host.containers.errors import EngineError
 from appliance.host.containers.masking import mask_command, mask_env, mask_labels
 from appliance.host.errors import Conflict, Invalid, Unknown
+from appliance.host.outgoing.words import shown
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from appliance.host import ownership
 from appliance.rpc.plugins import catalog as catalog_module
-from appliance.rpc.plugins import ownership
 from appliance.rpc.plugins.plugins import PluginOptions, Plugins
 from appliance.threads import Threads
 from tests.support.plugins import PluginsTestCase, reactor, shell, write

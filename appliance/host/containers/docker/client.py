@@ -10,13 +10,14 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectingCancelledError
 
-from appliance.host.containers.docker.body import Body
-from appliance.host.containers.docker.failures import refusal
+from appliance.host.containers.docker.failures import DOCKER, refusal
 from appliance.host.containers.docker.hijack import Hijacked, hijack
 from appliance.host.containers.docker.wire import EngineVersion
 from appliance.host.containers.errors import EngineAbsent, EngineError
+from appliance.host.outgoing.body import Body
 from appliance.process.reactor import within
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Answer:
         try:
             return msgspec.json.decode(self.body, type=type)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise EngineError(f"Docker answered what cannot be understood: {error}") from error
+            raise DOCKER.is_unintelligible(error) from error
 
 
 class EngineClient:
@@ -135,7 +136,7 @@ class EngineClient:
         try:
             return await within(self._reactor, seconds, Deferred.fromCoroutine(exchange))
         except TimeoutError:
-            raise EngineError(f"Docker did not answer within {seconds:.0f} seconds") from None
+            raise DOCKER.was_silent(seconds) from None
 
     async def _send(
         self,
@@ -195,10 +196,12 @@ class _Place:
         streams: bool = False,
     ) -> tuple[int, Body]:
         """The status and body of an answer. Raises `EngineAbsent` for what was not sent, and as `call` does."""
-        from appliance.host.containers.docker import agent
+        from appliance.host.outgoing import agent
 
         if streams not in self._clients:
-            self._clients[streams] = agent.client(self._reactor, self.path, agent.SIP if streams else agent.GULP)
+            endpoint = UNIXClientEndpoint(self._reactor, str(self.path), timeout=agent.CONNECT_SECONDS)
+            tuned = agent.Tuned(endpoint, agent.SIP if streams else agent.GULP)
+            self._clients[streams] = agent.client(self._reactor, tuned)
         sent = dict(headers or {})
         data = None
         if json is not None:
@@ -221,8 +224,8 @@ class _Place:
         except agent.BROKEN as error:
             if agent.was_cancelled(error):
                 raise CancelledError from None
-            raise EngineError("The connection to Docker broke; what was asked for may have been done") from error
-        body = Body(self._reactor, agent.WHOLE)
+            raise DOCKER.broke_after_asking() from error
+        body = Body(self._reactor, agent.WHOLE, DOCKER)
         response.deliverBody(body)
         if response.code < 400:
             return response.code, body

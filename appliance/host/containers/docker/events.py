@@ -10,11 +10,12 @@ from twisted.logger import Logger
 
 from appliance.background import Background
 from appliance.host.containers.docker.client import EngineClient
-from appliance.host.containers.docker.json_lines import JsonLines
+from appliance.host.containers.docker.failures import DOCKER
 from appliance.host.containers.docker.wire import Actor, EventMessage
 from appliance.host.containers.errors import EngineError
 from appliance.host.containers.masking import mask_labels
 from appliance.host.errors import HostError
+from appliance.host.outgoing.json_lines import JsonLines
 from appliance.process.reactor import sleep
 
 Type = Literal["container", "image", "network", "volume"]
@@ -101,7 +102,7 @@ class DockerEvents:
         query = {"since": _seconds(self._heard + 1), "filters": _FILTERS}
         body = await self._client.open("GET", "/events", query)
         try:
-            lines = JsonLines(EventMessage, _LINE_LIMIT)
+            lines = JsonLines(EventMessage, _LINE_LIMIT, DOCKER)
             while data := await body.read():
                 for message in lines.feed(data):
                     self._heard = max(self._heard, message.time_nano)

@@ -4,8 +4,10 @@ import msgspec
 
 from appliance.host.containers.errors import EngineError
 from appliance.host.errors import Conflict, HostError, Invalid, Unknown
+from appliance.host.outgoing.peer import Peer
+from appliance.host.outgoing.words import shown
 
-MESSAGE_LIMIT = 400
+DOCKER = Peer("Docker", EngineError)
 
 _UNKNOWN = (
     "no such container",
@@ -84,9 +86,3 @@ def by_words(message: str) -> HostError:
     if any(words in small for words in _INVALID):
         return Invalid("request", text)
     return EngineError(f"Docker: {text}")
-
-
-def shown(message: str) -> str:
-    """An engine's words, in one line and not too many."""
-    text = " ".join("".join(each if each.isprintable() else " " for each in message[: 4 * MESSAGE_LIMIT]).split())
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"

@@ -6,8 +6,8 @@ a container", stream format).
 
 from collections.abc import Iterator
 
-from appliance.host.containers.docker.failures import shown
 from appliance.host.containers.errors import EngineError
+from appliance.host.outgoing.words import shown
 
 STDOUT, STDERR = 1, 2
 _SYSTEM_ERROR = 3

@@ -16,9 +16,9 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from appliance.host.containers.docker.body import Body
-from appliance.host.containers.docker.failures import refusal
+from appliance.host.containers.docker.failures import DOCKER, refusal
 from appliance.host.containers.errors import EngineAbsent, EngineError
+from appliance.host.outgoing.body import Body
 from appliance.process.eventual import Eventual
 
 _CONNECT_SECONDS = 5.0
@@ -34,7 +34,7 @@ class Hijacked(Body):
     """Reads as a `Body` does. What is written waits for the program; it is the producer of its own input."""
 
     def __init__(self, reactor: Any, request: bytes) -> None:
-        super().__init__(reactor, (ConnectionDone,))
+        super().__init__(reactor, (ConnectionDone,), DOCKER)
         self._request = request
         self._head = b""
         self._opened: Eventual[int] = Eventual()
@@ -99,7 +99,7 @@ class Hijacked(Body):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end."""
-        self._opened.refuse(EngineError("The connection to Docker broke"))
+        self._opened.refuse(DOCKER.broke())
         super().connectionLost(reason)
         self._release()
 

@@ -1,10 +1,10 @@
 """Logs of containers, as streams of nothing but what was written."""
 
-from appliance.host.containers.docker.body import Body
 from appliance.host.containers.docker.client import EngineClient, segment
 from appliance.host.containers.docker.containers import DockerContainers
 from appliance.host.containers.docker.frames import Frames
 from appliance.host.containers.model import LogOptions
+from appliance.host.outgoing.body import Body
 
 
 class DockerLogs:

@@ -14,16 +14,16 @@ from twisted.logger import Logger
 
 from appliance.background import Background
 from appliance.files import FileTooLarge, NotARegularFile, read_limited, write_atomic
-from appliance.host.containers.docker.body import Body
 from appliance.host.containers.docker.client import EngineClient
-from appliance.host.containers.docker.failures import by_words
-from appliance.host.containers.docker.json_lines import JsonLines
+from appliance.host.containers.docker.failures import DOCKER, by_words
 from appliance.host.containers.docker.names import ImageReference
 from appliance.host.containers.docker.progress import PullProgress
 from appliance.host.containers.docker.wire import PullMessage
 from appliance.host.containers.errors import EngineError
 from appliance.host.errors import Conflict, HostError, Invalid, Unavailable
 from appliance.host.job_status import About, JobStatus, JobStatuses
+from appliance.host.outgoing.body import Body
+from appliance.host.outgoing.json_lines import JsonLines
 from appliance.process.eventual import Eventual
 from appliance.process.job import Job
 from appliance.process.jobs import Jobs
@@ -143,7 +143,7 @@ class DockerPulls:
         query = {"fromImage": reference.repository, "tag": reference.version}
         body = await self._client.open("POST", "/images/create", query, headers=headers, seconds=STALL_SECONDS)
         try:
-            messages, progress = JsonLines(PullMessage, _LINE_LIMIT), PullProgress()
+            messages, progress = JsonLines(PullMessage, _LINE_LIMIT, DOCKER), PullProgress()
             while data := await self._read(body, reference):
                 for message in messages.feed(data):
                     _raise_error(message)

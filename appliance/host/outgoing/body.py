@@ -1,4 +1,4 @@
-"""The body of an engine's answer as it comes, read as fast as it is used and no faster."""
+"""The body of an answer as it comes, read as fast as it is used and no faster."""
 
 from typing import Any
 
@@ -7,32 +7,37 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from appliance.host.containers.errors import EngineError
+from appliance.host.errors import Unavailable
+from appliance.host.outgoing.peer import Peer
 
 HELD = 64 * 1024
-"""Bytes that wait for their reader before the engine is held back."""
+"""Bytes that wait for their reader before who sends it is held back."""
 
 
 class Body(Protocol):
-    """One answer's body, for one reader. It must be closed. `whole` is what a complete one ends with."""
+    """One answer's body, for one reader. It must be closed. `whole` is what a complete one ends with.
+
+    What goes wrong is raised as the `peer`'s error.
+    """
 
     transport: Any
 
-    def __init__(self, reactor: IReactorTime, whole: tuple[type[Exception], ...]) -> None:
+    def __init__(self, reactor: IReactorTime, whole: tuple[type[Exception], ...], peer: Peer) -> None:
         self._reactor = reactor
         self._whole = whole
+        self._peer = peer
         self._pieces: list[bytes] = []
         self._size = 0
         self._held = HELD
         self._whole_wanted = False
         self._paused = False
         self._ended = False
-        self._error: EngineError | None = None
+        self._error: Unavailable | None = None
         self._reader: Deferred[None] | None = None
         self._waking: IDelayedCall | None = None
 
     async def read(self) -> bytes:
-        """What has come since the last time, as soon as something has; empty at the end. Raises `EngineError`."""
+        """What has come since the last time, as soon as something has; empty at the end. Raises `Unavailable`."""
         if not self._pieces and not self._ended:
             self._reader = Deferred(self._forget_reader)
             await self._reader
@@ -49,7 +54,7 @@ class Body(Protocol):
         return b""
 
     async def collect(self, limit: int) -> bytes:
-        """All of it, once it is all here. Raises `EngineError`, also for more than `limit` bytes."""
+        """All of it, once it is all here. Raises `Unavailable`, also for more than `limit` bytes."""
         self._held = limit
         self._whole_wanted = True
         if self._paused:
@@ -59,7 +64,7 @@ class Body(Protocol):
             self._reader = Deferred(self._forget_reader)
             await self._reader
         if self._size > limit:
-            raise EngineError(f"Docker answered with more than {limit >> 10} KiB")
+            raise self._peer.said_too_much(limit)
         if self._error is not None:
             raise self._error
         return b"".join(self._pieces)
@@ -95,7 +100,7 @@ class Body(Protocol):
             return
         self._ended = True
         if reason.check(*self._whole) is None:
-            self._error = EngineError("The connection to Docker broke")
+            self._error = self._peer.broke()
         if self._waking is None:
             self._wake()
 

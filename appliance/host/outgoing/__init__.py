@@ -1,0 +1,1 @@
+"""Requests to other programs that speak HTTP: what a client of any of them needs."""
