@@ -2,7 +2,8 @@
 A server with one kind of job that kills itself with SIGKILL at a named moment.
 
 Run as a program: `job_server.py FOLDER MOMENT`. Starts `FOLDER/program` as a job in `FOLDER/jobs`; each end
-that it is told of becomes a line of `FOLDER/ends`. Exits with 0 only when MOMENT never came.
+that it is told of becomes a line of `FOLDER/ends`. Prints `begun` before that. Exits with 0 only when MOMENT
+never came.
 """
 
 import os
@@ -90,6 +91,7 @@ def main(folder: Path, moment: str) -> None:
             return child
 
     async def serve() -> None:
+        os.write(1, b"begun\n")
         jobs = Jobs(reactor, folder / "jobs", DyingRunner(reactor))
         jobs.register("work", on_end)
         await jobs.adopt()
