@@ -6,6 +6,7 @@ import msgspec
 
 from appliance.host.containers.errors import EngineError, NoRuntime
 from appliance.host.errors import Conflict, Forbidden, Invalid, Unavailable, Unknown
+from appliance.host.kubernetes.errors import ClusterAbsent, ClusterError, Rejected
 from appliance.http.bodies import InvalidInput
 from appliance.http.call import Call
 from appliance.http.errors import HttpError, insufficient_storage, is_disk_full, reason
@@ -92,6 +93,12 @@ def translate(error: Exception) -> HttpError | None:
             return HttpError(503, str(error), code="DOCKER_ERROR")
         case NoRuntime():
             return HttpError(503, str(error), code="NO_RUNTIME_AVAILABLE")
+        case ClusterAbsent():
+            return HttpError(503, str(error), code="KUBERNETES_NOT_INSTALLED")
+        case ClusterError():
+            return HttpError(503, str(error), code="KUBERNETES_ERROR")
+        case Rejected():
+            return HttpError(422, str(error), code="INVALID_INPUT")
         case Unavailable():
             return HttpError(503, str(error))
         case AlreadyRunning():

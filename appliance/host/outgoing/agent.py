@@ -36,6 +36,13 @@ def client(reactor: Any, endpoint: IStreamClientEndpoint, pool: HTTPConnectionPo
     return HTTPClient(Agent.usingEndpointFactory(reactor, _Always(endpoint), pool))
 
 
+def pool(reactor: Any, size: int, idle: int) -> HTTPConnectionPool:
+    """Keeps at most `size` connections that nobody uses, for `idle` seconds."""
+    kept = HTTPConnectionPool(reactor)
+    kept.maxPersistentPerHost, kept.cachedConnectionTimeout = size, idle
+    return kept
+
+
 @implementer(IAgentEndpointFactory)
 class _Always:
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
