@@ -1,68 +1,42 @@
-"""One request on a connection: hands its head and body to the dispatcher and writes the answer."""
+"""One request on a connection: hands its head and body to the dispatcher, and the answer to its other half."""
 
 import hashlib
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
-from twisted.web import http
-from twisted.web.http_headers import Headers
 
 from appliance.http.address import host_is_valid
+from appliance.http.answering import CLIENT_CLOSED_REQUEST, AnsweringRequest
 from appliance.http.bodies import Receiver
 from appliance.http.call import Call
 from appliance.http.dispatch import Answer
-from appliance.http.downloads import FileSender
 from appliance.http.errors import HttpError, bad_request
-from appliance.http.headers import API_CSP, csp_line, header_lines, status_line
-from appliance.http.ranges import Slice, open_slice
-from appliance.http.replies import FileReply, Reply, StreamReply, Upgrade
+from appliance.http.replies import FileReply
 from appliance.http.run_now import run_now
-from appliance.http.streams import StreamSender
 
 if TYPE_CHECKING:
     from appliance.http.channel import Channel
 
-_BODILESS = frozenset({204, 304})
 COALESCE_AFTER = 64 * 1024
 COALESCED = 128 * 1024
 """TLS hands over 16 KiB a piece; beyond the first 64 KiB a body's pieces are joined before they are parsed."""
 _AUTHORITY = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
-LARGE_ANSWER = 64 * 1024
-UNSENT_LIMIT = 64 << 20
-"""Most bytes of large answers that wait for slow clients: who asks for more of them is refused meanwhile."""
-CLIENT_CLOSED_REQUEST = 499  # for the access log only, as nginx notes a client that went away
 
 
-class Request(http.Request):
+class Request(AnsweringRequest):
     """Drives one request through `Dispatcher.admit` and `Dispatcher.answer`.
 
     Its life: head received → admitted or refused at once → body fed to the receiver → answered → done. The end of a
     request is decided here alone; handlers return values.
     """
 
-    channel: Any
-    transport: Any
     started_body = False
-    is_streaming = False
 
     def __init__(self, channel: "Channel", queued: object = None) -> None:
-        # Not the parent's: it asks the kernel for both addresses of the socket, at every request.
-        self.notifications: list[Deferred[None]] = []
-        self.channel = channel
-        self.site = channel.site
-        self.client = channel.peer
-        self.requestHeaders = Headers()
-        self.responseHeaders = Headers()
-        self.received_cookies: dict[bytes, bytes] = {}
-        self.cookies: list[bytes] = []
-        self.transport = channel.transport
-        self.queued = False
-        self._parsePOSTFormSubmission = False
-        self.call: Call | None = None
+        super().__init__(channel)
         self._receiver: Receiver | None = None
         self._refusal: BaseException | None = None
         self._held: list[bytes] | None = None
@@ -71,7 +45,6 @@ class Request(http.Request):
         self._released: Deferred[None] | None = None
         self._task: Deferred[None] | None = None
         self._body_complete = False
-        self._head_only = False
         self._expects_continue = False
         self._digest: hashlib._Hash | None = None
 
@@ -81,7 +54,7 @@ class Request(http.Request):
         """Judge the head now; a refusal is answered before any of the body is read, and before `100 Continue`."""
         self.method, self.uri, self.clientproto = method, target, version
         self.path = target.partition(b"?")[0]
-        self._head_only = method == b"HEAD"
+        self.head_only = method == b"HEAD"
         self.started_body = True
         expected = self.requestHeaders.getRawHeaders(b"Expect")
         self._expects_continue = (
@@ -241,20 +214,12 @@ class Request(http.Request):
 
     async def _serve(self) -> None:
         try:
-            reply = await self._reply()
-            if isinstance(reply, FileReply):
-                await self._send_file(reply)
-            elif isinstance(reply, StreamReply):
-                await self._send_stream(reply)
-            elif isinstance(reply, Upgrade):
-                self._hand_over(reply)
-            else:
-                self._send(reply)
+            await self.send(await self._reply())
         except CancelledError:
-            self._break_off(HttpError(503, "The server is stopping"))
+            self.break_off(HttpError(503, "The server is stopping"))
         except Exception:
             self._log.failure("request {request} broke off", request=self.call.id if self.call is not None else "")
-            self._break_off(HttpError(500))
+            self.break_off(HttpError(500))
         finally:
             if self._receiver is not None:
                 receiver, self._receiver = self._receiver, None
@@ -278,139 +243,12 @@ class Request(http.Request):
                 call.body_digest = self._digest.hexdigest()
             reply = await dispatcher.answer(call, body)
             if isinstance(reply, FileReply):
-                await self._open(reply)
+                await self.open(reply)
             return reply
         except CancelledError:
             raise
         except Exception as error:
             return dispatcher.refusal(call, error)
-
-    def _break_off(self, error: HttpError) -> None:
-        """End a request whose answer did not come about: cut off what was begun, say so where nothing was."""
-        if self._disconnected or self.finished or self.call is None:
-            self._done(CLIENT_CLOSED_REQUEST, 0)
-        elif self.startedWriting:
-            self._abort()
-            self._done(error.status, 0)
-        else:
-            self._send(self.site.dispatcher.refusal(self.call, error))
-
-    def _abort(self) -> None:
-        """Cut the connection, so that the client sees that its answer is not whole."""
-        self.channel.persistent = False
-        self.channel.transport.abortConnection()
-
-    def _send(self, reply: Reply) -> None:
-        if len(reply.body) > LARGE_ANSWER:
-            reply = self._affordable(reply)
-        body = b"" if self._head_only or reply.status in _BODILESS else reply.body
-        self._write_head(reply.status, reply.content_type, len(reply.body), reply.headers, body)
-        if len(body) > LARGE_ANSWER and not self._disconnected:
-            self.channel.answered(len(body))
-        self._done(reply.status, len(body))
-
-    def _affordable(self, reply: Reply) -> Reply:
-        """The answer to a read, or a refusal while too much is held for clients that do not read theirs."""
-        call = self.call
-        if call is None or call.endpoint is None or not call.endpoint.cancellable:
-            return reply
-        if not self.site.unsent or self.site.unsent + len(reply.body) <= UNSENT_LIMIT:
-            return reply
-        error = HttpError(503, "Too many answers wait for slow clients", headers={"Retry-After": "5"})
-        return self.site.dispatcher.refusal(call, error)
-
-    def _write_head(self, status: int, content_type: str, length: int | None, headers: Any, body: bytes = b"") -> None:
-        """Write the head and `body`. What has no length comes in chunks or, by HTTP/1.0, up to the end."""
-        if self._disconnected:
-            return
-        pieces = [status_line(status), self.site.static_headers]
-        if status not in _BODILESS:
-            pieces.append(f"Content-Type: {content_type}\r\n".encode("ascii"))
-            if length is not None:
-                pieces.append(b"Content-Length: %d\r\n" % length)
-            elif self.clientproto == b"HTTP/1.1":
-                pieces.append(b"Transfer-Encoding: chunked\r\n")
-        if self.call is not None:
-            pieces.append(f"X-Request-Id: {self.call.id}\r\n".encode("ascii"))
-            surface = self.call.surface
-            csp = surface.csp if surface is not None else API_CSP
-        else:
-            csp = API_CSP
-        pieces.append(csp_line(csp))
-        if headers:
-            pieces.append(header_lines(headers.items()))
-        if not self.channel.persistent:
-            pieces.append(b"Connection: close\r\n")
-        pieces.append(b"\r\n")
-        pieces.append(body)
-        self.startedWriting = 1
-        self.channel.transport.write(b"".join(pieces))
-
-    def _hand_over(self, reply: Upgrade) -> None:
-        """Give the connection away. What comes of it is not this request's any more."""
-        if self.call is None or self._disconnected:
-            self._done(CLIENT_CLOSED_REQUEST, 0)
-            return
-        lines = [b"%b %b %b" % (self.method, self.uri, self.clientproto)]
-        lines += [
-            b"%b: %b" % (name, value) for name, values in self.requestHeaders.getAllRawHeaders() for value in values
-        ]
-        self.site.access_log.add(self.call, 101, 0)
-        self.finished = 1
-        channel = self.channel
-        del self.channel
-        channel.hand_over(reply.protocol, b"\r\n".join([*lines, b"", b""]))
-
-    async def _open(self, reply: FileReply) -> None:
-        wanted = self.call if reply.ranges else None
-        self._slice: Slice = await self.site.threads.run(
-            open_slice, Path(reply.path), wanted, temporary=reply.temporary
-        )
-
-    async def _send_file(self, reply: FileReply) -> None:
-        file, size = self._slice.file, self._slice.length
-        status = self._slice.status or reply.status
-        self._write_head(status, reply.content_type, size, {**reply.headers, **self._slice.headers})
-        sent = 0
-        try:
-            if not self._head_only and not self._disconnected:
-                sender = FileSender(self.site.threads, file, size)
-                sent = await sender.send_to(self)
-        finally:
-            await self.site.threads.run(file.close)
-        if sent != size and not self._head_only and not self._disconnected:
-            self._abort()
-        self._done(status, sent)
-
-    async def _send_stream(self, reply: StreamReply) -> None:
-        source = reply.source
-        sender = StreamSender(source, chunked=self.clientproto == b"HTTP/1.1")
-        try:
-            if not self._disconnected:
-                self._write_head(reply.status, reply.content_type, None, reply.headers)
-                self.is_streaming = True
-                await sender.send_to(self)
-        except Exception as error:
-            if self.call is None or self.call.surface is None or self.call.surface.translate(error) is None:
-                raise
-            self._log.warn("request {request} broke off: {error}", request=self.call.id, error=error)
-        finally:
-            source.close()
-        if not sender.complete and not self._disconnected:
-            self._abort()
-        self._done(reply.status, sender.sent)
-
-    def _done(self, status: int, sent: int) -> None:
-        if self.call is not None and not self.finished:
-            self.site.access_log.add(self.call, status, sent)
-        if self.finished:
-            return
-        self.finished = 1
-        self.code = status
-        if not self._disconnected:
-            channel = self.channel
-            del self.channel
-            channel.requestDone(self)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -426,7 +264,7 @@ class Request(http.Request):
             receiver, self._receiver = self._receiver, None
             self.site.background.spawn("dropped body", receiver.discard())
         if self.call is not None and not self.finished and task is None:
-            self._done(CLIENT_CLOSED_REQUEST, 0)
+            self.done(CLIENT_CLOSED_REQUEST, 0)
         del self.channel
 
 

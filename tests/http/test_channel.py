@@ -5,11 +5,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
+from appliance.http.answering import UNSENT_LIMIT
 from appliance.http.call import Call
 from appliance.http.channel import DRAIN_LIMIT, LARGE_READ, SMALL_READ, STALLED_WRITER_SECONDS
 from appliance.http.endpoints import FormBody, Routes
 from appliance.http.errors import HttpError
-from appliance.http.request import UNSENT_LIMIT
 from appliance.http.site import Limits
 from appliance.identity.caller import administrator
 from tests.support.site import FORM, Client, Parcel, SiteTestCase, head, part, post

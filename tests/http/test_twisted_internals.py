@@ -1,4 +1,4 @@
-"""What of Twisted's inside `channel` and `request` build on. A failure here means: look there before an upgrade."""
+"""What of Twisted's inside `channel`, `request` and `answering` build on. A failure here means: look there first."""
 
 import inspect
 from typing import Any
