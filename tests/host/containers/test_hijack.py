@@ -1,7 +1,13 @@
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
+from appliance.host.containers.docker import executions
 from appliance.host.containers.docker.executions import DockerExecutions
 from appliance.host.containers.docker.hijack import Hijacked
 from appliance.host.containers.errors import EngineAbsent, EngineError
@@ -145,3 +151,28 @@ class ExecutionTests(EngineTestCase):
         execution.close()
         await self.executions.stop()
         self.assertEqual(self.engine.heard[-1], "GET /v1.41/exec/e/json")
+
+    async def test_a_program_that_ignores_the_end_is_killed_though_the_engine_fails_at_first(self) -> None:
+        script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); print(flush=True); signal.pause()"
+        argv = [sys.executable, "-c", script]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as stubborn:
+            assert stubborn.stdout is not None
+            await deferToThread(stubborn.stdout.readline)
+            # A control group of ours stands for a container's.
+            group = Path(f"/proc/{stubborn.pid}/cgroup").read_text().splitlines()[0]
+            said = {"ID": "e", "Running": True, "ExitCode": None, "Pid": stubborn.pid, "ContainerID": group}
+            self.tells = 0
+
+            def tell(connection: Connection) -> None:
+                self.tells += 1
+                body = json.dumps(said).encode()
+                connection.write(answer(body) if self.tells > 1 else answer(b'{"message":"busy"}', 500))
+
+            self.patch(executions, "HANG_UP_SECONDS", 0.2)
+            self.engine.said["POST /exec/e/resize"] = answer()
+            self.engine.said["GET /exec/e/json"] = tell
+            execution = await self.executions.run("box", ExecOptions(["/bin/sh"], Size(24, 80)))
+            execution.close()
+            await self.executions.stop()
+            self.assertEqual(stubborn.wait(), -signal.SIGKILL)
+        self.assertEqual(self.tells, 2)

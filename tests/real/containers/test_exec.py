@@ -112,13 +112,14 @@ def test_a_client_that_does_not_read_holds_the_program_back(server: SystemServer
     """It comes to a stand as long as nothing is read; then all that it prints arrives."""
     before = memory_of(server.server.pid)
     size = 12 << 20
-    begin(socket, "/bin/sh", "-c", f"yes aaaaaaa | head -c {size} | busybox tee /tmp/wrote; echo end")
+    tee = f"busybox tee /tmp/wrote{os.getpid()}"
+    begin(socket, "/bin/sh", "-c", f"yes aaaaaaa | head -c {size} | {tee}; echo end")
     output_until(socket, "a")
-    (pid,) = wait_for(lambda: command_lines("busybox tee /tmp/wrote").keys() - command_lines("/bin/sh").keys(), "tee")
+    (pid,) = wait_for(lambda: command_lines(tee).keys() - command_lines("/bin/sh").keys(), "tee")
     wrote: list[int] = []
 
     def stands() -> bool:
-        wrote.append(os.stat(f"/proc/{pid}/root/tmp/wrote").st_size)
+        wrote.append(os.stat(f"/proc/{pid}/root/tmp/wrote{os.getpid()}").st_size)
         return len(wrote) > 50 and len(set(wrote[-50:])) == 1
 
     wait_for(stands, "the program to stand")
@@ -132,7 +133,7 @@ def test_a_client_that_does_not_read_holds_the_program_back(server: SystemServer
 
 def test_the_program_and_its_children_end_with_the_socket(server: SystemServer, box: str) -> None:
     for stubborn in ("", "trap '' HUP; "):
-        mark = f"sleep 98765{len(stubborn)}"
+        mark = f"sleep {os.getpid()}0{len(stubborn):02}"  # other suites may run on this machine
         with live_socket(server, PATH) as socket:
             begin(socket, "/bin/sh", "-c", f"{stubborn}{mark} & echo begun; {mark}")
             output_until(socket, "begun")
@@ -142,11 +143,12 @@ def test_the_program_and_its_children_end_with_the_socket(server: SystemServer, 
 
 def test_nothing_is_left_when_the_server_stops(server: SystemServer, box: str) -> None:
     with live_socket(server, PATH) as socket:
-        begin(socket, "/bin/sh", "-c", "echo begun; sleep 987651")
+        mark = f"sleep {os.getpid()}001"
+        begin(socket, "/bin/sh", "-c", f"echo begun; {mark}")
         output_until(socket, "begun")
         try:
             server.server.stop()
-            assert not command_lines("sleep 987651")
+            assert none_of(mark)
         finally:
             server.server.start()
 

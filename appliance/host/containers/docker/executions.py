@@ -11,8 +11,9 @@ from appliance.host.containers.docker.client import EngineClient, segment
 from appliance.host.containers.docker.hijack import Hijacked
 from appliance.host.containers.docker.names import check_name
 from appliance.host.containers.docker.wire import ExecMade, ExecState
+from appliance.host.containers.errors import EngineAbsent
 from appliance.host.containers.model import ExecOptions
-from appliance.host.errors import HostError
+from appliance.host.errors import HostError, Unknown
 from appliance.process.eventual import Tasks
 from appliance.process.reactor import sleep
 from appliance.process.terminal import Size
@@ -24,10 +25,14 @@ _END_TRIES = 40
 HANG_UP_SECONDS = 5.0
 """What a program gets to end when its terminal is gone."""
 _HANG_UP_LOOKS = 20
+_KILL_LOOKS = 8
+_STATE_TRIES = 5
 
 
 class DockerExecutions:
     """Starts programs in the engine's containers and sees to it that none outlives the one who typed."""
+
+    _log = Logger()
 
     def __init__(self, reactor: Any, client: EngineClient, threads: Threads) -> None:
         self._reactor = reactor
@@ -96,18 +101,27 @@ class DockerExecutions:
 
     async def _end(self, id: str) -> None:
         """An engine lets a program run on whose terminal nobody sees any more: hang up in its place."""
-        try:
-            state = await self._state(id)
-        except HostError:
-            return  # gone, or its engine is
-        if not state.running or not state.pid:
+        state = await self._last_state(id)
+        if state is None or not state.running or not state.pid:
             return
-        await self._threads.run(signal_session, state.pid, state.container_id, signal.SIGHUP)
-        for _ in range(_HANG_UP_LOOKS):
-            if not await self._threads.run(signal_session, state.pid, state.container_id, None):
+        for look in range(_HANG_UP_LOOKS + _KILL_LOOKS):
+            number = signal.SIGHUP if look == 0 else None if look < _HANG_UP_LOOKS else signal.SIGKILL
+            if not await self._threads.run(signal_session, state.pid, state.container_id, number):
                 return
             await sleep(self._reactor, HANG_UP_SECONDS / _HANG_UP_LOOKS)
-        await self._threads.run(signal_session, state.pid, state.container_id, signal.SIGKILL)
+        self._log.error("Process {pid} in container {id} could not be ended", pid=state.pid, id=state.container_id)
+
+    async def _last_state(self, id: str) -> ExecState | None:
+        """The state of a program that is to be ended, or None; an engine that fails for the moment is asked again."""
+        for _ in range(_STATE_TRIES):
+            try:
+                return await self._state(id)
+            except (Unknown, EngineAbsent):
+                return None  # gone, or its engine is
+            except HostError as error:
+                self._log.warn("Docker does not tell of a program that is to be ended: {error}", error=error)
+                await sleep(self._reactor, _TRY_AGAIN_SECONDS)
+        return None
 
 
 class DockerExecution:
