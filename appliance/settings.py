@@ -228,6 +228,13 @@ class System(Section, frozen=True, kw_only=True):
             default="/var/run/docker.sock, else /run/podman/podman.sock",
         ),
     ] = None
+    kubeconfig: Annotated[
+        Path | None,
+        _key(
+            "Kubeconfig of the Kubernetes cluster to manage; its current context counts.",
+            default="/etc/kubernetes/admin.conf, ~/.kube/config, that of k3s, RKE2, k0s or MicroK8s, or a pod's own",
+        ),
+    ] = None
     allowed_origins: Annotated[
         tuple[str, ...],
         _key("Origins besides our own (https://name:port) whose pages may open WebSockets."),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from appliance.files import FileTooLarge, NotARegularFile, read_limited
 from appliance.host import ownership
-from appliance.host.kubernetes import kubeconfig, server_url
+from appliance.host.kubernetes import in_cluster, kubeconfig, server_url
 from appliance.host.kubernetes.errors import ClusterAbsent, ClusterError
 from appliance.host.kubernetes.kubeconfig import Selected
 from appliance.host.kubernetes.server_url import ServerUrl
@@ -61,7 +61,7 @@ def find(places: Sequence[Path]) -> Access:
         if seen[place] is None:
             continue
         try:
-            content = read_limited(place, _CONFIG_LIMIT)
+            selected = _selected_at(place, seen)
         except FileNotFoundError:
             continue
         except PermissionError:
@@ -69,13 +69,23 @@ def find(places: Sequence[Path]) -> Access:
             continue
         except (OSError, FileTooLarge, NotARegularFile) as error:
             raise ClusterError(f"The kubeconfig cannot be read: {error}") from None
-        config = kubeconfig.decode(content, place)
-        if not config.is_empty:
-            _check_owner(place)
-            return _Reading(kubeconfig.selected(config, place), seen).access()
+        if selected is not None:
+            return _Reading(selected, seen).access()
     if unreadable is not None:
         raise ClusterError(f"{unreadable} may not be read by this service")
     raise ClusterAbsent(f"There is no kubeconfig at {' or '.join(map(str, places))}")
+
+
+def _selected_at(place: Path, seen: dict[Path, Stamp]) -> Selected | None:
+    """What the kubeconfig or, where it is a folder, the service account at `place` says; None where that is nothing."""
+    if place.is_dir():
+        seen[place / in_cluster.NAMESPACE] = stamp(place / in_cluster.NAMESPACE)
+        return in_cluster.selected(place, os.environ)
+    config = kubeconfig.decode(read_limited(place, _CONFIG_LIMIT), place)
+    if config.is_empty:
+        return None
+    _check_owner(place)
+    return kubeconfig.selected(config, place)
 
 
 class _Reading:
@@ -139,9 +149,9 @@ class _Reading:
         return self._read(key, file, _PEM_LIMIT) if file else None
 
     def _read(self, key: str, file: str, limit: int) -> bytes:
-        path = self._selected.file.parent / file
-        self._seen[path] = stamp(path)
+        path = self._selected.folder / file
         try:
+            self._seen[path] = stamp(path)
             return read_limited(path, limit)
         except (OSError, FileTooLarge, NotARegularFile, ValueError) as error:
             raise ClusterError(f"{key} in {self._selected.file} cannot be read: {error}") from None

@@ -1,25 +1,23 @@
-"""Requests to the cluster: how long, how much, and what a refusal means."""
+"""Requests to the cluster: which cluster, as whom, how long, how much, how often, and what a refusal means."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
 
 import msgspec
-from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
 
-from appliance.host.kubernetes.access import find
+from appliance.host.kubernetes.access import find, stamp
 from appliance.host.kubernetes.errors import CLUSTER, ClusterAbsent, ClusterError
+from appliance.host.kubernetes.exchange import Query, Reply, Request, exchange
+from appliance.host.kubernetes.exchange import segment as segment  # part of this module's interface
 from appliance.host.kubernetes.refusals import refusal
 from appliance.host.kubernetes.session import Session, open_session
 from appliance.host.kubernetes.target import Target
-from appliance.host.kubernetes.trust import NotTrusted
 from appliance.host.outgoing.body import Body
 from appliance.host.shared import Shared
-from appliance.process.reactor import within
+from appliance.process.reactor import sleep, within
 from appliance.process.run import ProcessRunner
 from appliance.threads import Threads
 
@@ -27,14 +25,17 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 30.0
 ANSWER_LIMIT = 16 << 20
-_REFUSAL_LIMIT = 64 * 1024
+CALLS_AT_ONCE = 16
+"""Answers that are waited for; further calls wait for their turn, which counts as part of their time."""
 
-Query = Mapping[str, str] | Sequence[tuple[str, str]]
+_REFUSAL_LIMIT = 64 * 1024
+_PAUSES, _PAUSE_SECONDS = 2, 5
+"""How often, and how long at most, a GET waits where a busy API server asks for that (429, Retry-After)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer: a status below 400, and a body."""
+    """A whole answer: a status below 300, and a body."""
 
     status: int
     body: bytes
@@ -57,6 +58,7 @@ class ClusterClient:
         self._places = list(places)
         self._session: Session | None = None
         self._opening = Shared(self._open_session)
+        self._turns = DeferredSemaphore(CALLS_AT_ONCE)
 
     async def call(
         self,
@@ -75,15 +77,8 @@ class ClusterClient:
         `path` begins with `/api/` or `/apis/` and is made of `segment`s. Raises `ClusterAbsent` where no cluster is,
         what `refusal` makes of a status from 400 on, and `ClusterError`.
         """
-
-        async def exchange() -> Answer:
-            status, body = await self._send(method, path, query, content, content_type, accept, streams=False)
-            try:
-                return Answer(status, await body.collect(limit))
-            finally:
-                body.close()
-
-        return await self._within(seconds, exchange())
+        request = Request(method, path, query, accept, content, content_type)
+        return await self._within(seconds, self._answer(request, limit))
 
     async def open(
         self,
@@ -98,19 +93,17 @@ class ClusterClient:
 
         Raises what `call` raises.
         """
-        sending = self._send(method, path, query, None, "", accept, streams=True)
-        return (await self._within(seconds, sending))[1]
+        request = Request(method, path, query, accept)
+        return (await self._within(seconds, self._send(request, streams=True))).body
 
     async def target(self) -> Target:
         """Where requests go, for a connection of another kind. Raises `ClusterAbsent` or `ClusterError`."""
-        session = await self._current()
-        connections, credential = await session.connections()
+        connections, credential = await (await self._current()).connections()
         return connections.target(credential)
 
     async def default_namespace(self) -> str:
         """The namespace of the context. Raises `ClusterAbsent` or `ClusterError`."""
-        session = await self._current()
-        return session.access.selected.namespace
+        return (await self._current()).access.selected.namespace
 
     def forget(self) -> None:
         """Let go of idle connections and of all that was read: the next request begins anew."""
@@ -118,96 +111,69 @@ class ClusterClient:
         if session is not None:
             session.close()
 
-    async def _within(self, seconds: float, exchange: Coroutine[Any, Any, T]) -> T:
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
         try:
-            return await within(self._reactor, seconds, Deferred.fromCoroutine(exchange))
+            return await within(self._reactor, seconds, Deferred.fromCoroutine(work))
         except TimeoutError:
             raise CLUSTER.was_silent(seconds) from None
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Query | None,
-        content: bytes | None,
-        content_type: str,
-        accept: str,
-        *,
-        streams: bool,
-    ) -> tuple[int, Body]:
-        from appliance.host.outgoing import agent
-
-        session = await self._current()
-        connections, credential = await session.connections()
-        target = connections.target(credential)
-        client = connections.client(target, streams=streams)
-        headers: dict[str, list[str]] = {"Accept": [accept]}
-        for name, value in target.headers:
-            headers.setdefault(name, []).append(value)
-        if content is not None:
-            headers["Content-Type"] = [content_type]
-        url = f"{target.server.base}{path}" + (f"?{urlencode(query)}" if query else "")
+    async def _answer(self, request: Request, limit: int) -> Answer:
+        await self._turns.acquire()
         try:
-            response = await client.request(
-                method,
-                url,
-                headers=headers,
-                data=content or None,
-                unbuffered=True,
-                allow_redirects=False,
-                reactor=self._reactor,
-            )
-        except ConnectingCancelledError:
-            raise CancelledError from None  # what the others get, and what a timeout is made of
-        except agent.NOT_CONNECTED as error:
-            raise ClusterAbsent(f"No cluster answers at {target.server.authority}") from error
-        except agent.BROKEN as error:
-            if agent.was_cancelled(error):
-                raise CancelledError from None
-            raise _broken(error, target.server.authority) from error
-        body = Body(self._reactor, agent.WHOLE, CLUSTER)
-        response.deliverBody(body)
-        if 200 <= response.code < 300:
-            return response.code, body
-        try:
-            if response.code < 400:
-                raise ClusterError(f"{target.server.authority} sends elsewhere (status {response.code})")
-            raise refusal(response.code, await body.collect(_REFUSAL_LIMIT), target.context)
+            reply = await self._send(request, streams=False)
+            try:
+                return Answer(reply.status, await reply.body.collect(limit))
+            finally:
+                reply.body.close()
         finally:
-            body.close()
+            self._turns.release()
+
+    async def _send(self, request: Request, *, streams: bool) -> Reply:
+        """The answer to a request that is not refused, after asking once more where that may help."""
+        pauses, renewed = 0, False
+        while True:
+            session = await self._current()
+            connections, credential = await session.connections()
+            target = connections.target(credential)
+            client = connections.client(target, streams=streams)
+            reply = await exchange(self._reactor, client, target, request)
+            if reply.status < 300:
+                return reply
+            try:
+                if reply.status == 401 and not renewed and session.credentials.refused(credential):
+                    renewed = True
+                elif reply.status == 429 and request.method == "GET" and pauses < _PAUSES:
+                    pauses += 1
+                    await self._pause(reply.retry_after)
+                else:
+                    raise await _refusal(reply, target)
+            finally:
+                reply.body.close()
+
+    async def _pause(self, seconds: int | None) -> None:
+        """Wait as the server asks for. Raises `ClusterError` where that is too long."""
+        if seconds is not None and seconds > _PAUSE_SECONDS:
+            raise ClusterError(f"Kubernetes is too busy: it asks for another try in {seconds} seconds")
+        await sleep(self._reactor, max(seconds or 0, 1))
 
     async def _current(self) -> Session:
         """The session that counts now. Raises `ClusterAbsent` or `ClusterError`."""
         if self._session is not None and self._session.access.is_current():
             return self._session
-        if not any(place.exists() for place in self._places):
+        if all(stamp(place) is None for place in self._places):
             self.forget()
             raise ClusterAbsent(f"There is no kubeconfig at {' or '.join(map(str, self._places))}")
         return await self._opening.result()
 
     async def _open_session(self) -> Session:
         self.forget()
-        found = await self._threads.run(find, self._places)
-        self._session = open_session(self._reactor, self._threads, found)
+        access = await self._threads.run(find, self._places)
+        self._session = open_session(self._reactor, self._threads, self._runner, access)
         return self._session
 
 
-def segment(name: str) -> str:
-    """One segment of a path."""
-    return quote(name, safe="")
-
-
-def _broken(error: Exception, authority: str) -> ClusterError:
-    """What a broken connection is told as: TLS says more of it than others."""
-    for reason in getattr(error, "reasons", ()):
-        if isinstance(reason.value, NotTrusted):
-            return reason.value
-        if isinstance(reason.value, SSL.Error):
-            return ClusterError(f"TLS with {authority} fails: {_words(reason.value)}")
-    return ClusterError(str(CLUSTER.broke_after_asking()))
-
-
-def _words(error: Exception) -> str:
-    """OpenSSL's own words for what went wrong."""
-    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return "; ".join(str(entry[-1]) for entry in queue) or "the connection ended"
+async def _refusal(reply: Reply, target: Target) -> Exception:
+    """What a status from 300 on is raised as."""
+    if reply.status < 400:
+        return ClusterError(f"{target.server.authority} sends us elsewhere, where we do not go (status {reply.status})")
+    return refusal(reply.status, await reply.body.collect(_REFUSAL_LIMIT), target.context)

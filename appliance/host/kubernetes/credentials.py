@@ -23,6 +23,11 @@ class Credential:
     headers: Headers = field(repr=False)
     identity: Identity | None
 
+    @property
+    def authorizes(self) -> bool:
+        """Whether it says who we are by a header."""
+        return any(name == "Authorization" for name, _ in self.headers)
+
 
 class Credentials(Protocol):
     """Where credentials come from."""
@@ -51,14 +56,16 @@ class Fixed:
 
 def from_files(access: Access) -> Credential:
     """What `access` holds. Raises `ClusterError` for what cannot go into a request."""
-    user = access.selected.user
+    user, name = access.selected.user, access.selected.user_name
     headers: list[tuple[str, str]] = []
+    if access.token is not None and user.username:
+        raise ClusterError(f"User {name!r} has a token and a username: only one of them can count")
     if access.token is not None:
-        headers.append(bearer(access.token.reveal(), access.selected.user_name))
-    elif user.username or user.password:
+        headers.append(bearer(access.token.reveal(), name))
+    elif user.username:
         pair = base64.b64encode(f"{user.username}:{user.password.reveal()}".encode()).decode("ascii")
         headers.append(("Authorization", f"Basic {pair}"))
-    return Credential((*headers, *impersonation(user, access.selected.user_name)), access.identity)
+    return Credential((*headers, *impersonation(user, name)), access.identity)
 
 
 def bearer(token: str, user_name: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """A kubeconfig: clusters, users, and contexts that bring one of each together.
 
-The format is that of kubectl (client-go, `clientcmd/api/v1`). What it holds besides, such as preferences and
-extensions, is left alone.
+The format is that of kubectl (client-go, `clientcmd/api/v1`). What it holds besides, as preferences, is left alone.
 """
 
 from collections.abc import Iterable
@@ -18,6 +17,13 @@ from appliance.secret import Secret, decode_hook
 InteractiveMode = Literal["Never", "IfAvailable", "Always"]
 
 
+class Extension(msgspec.Struct, frozen=True):
+    """What somebody added under a name of his."""
+
+    name: str
+    extension: Any = None
+
+
 class Cluster(msgspec.Struct, frozen=True, rename="kebab"):
     """Where an API server is, and how it is known to be the right one."""
 
@@ -27,6 +33,7 @@ class Cluster(msgspec.Struct, frozen=True, rename="kebab"):
     insecure_skip_tls_verify: bool = False
     tls_server_name: str = ""
     proxy_url: str = ""
+    extensions: list[Extension] = []
 
 
 class Variable(msgspec.Struct, frozen=True):
@@ -118,9 +125,10 @@ class Kubeconfig(msgspec.Struct, frozen=True, rename="kebab"):
 
 @dataclass(frozen=True)
 class Selected:
-    """What the current context of the kubeconfig `file` brings together."""
+    """What the current context of the kubeconfig `file` brings together; paths in it are relative to `folder`."""
 
     file: Path
+    folder: Path
     context: str
     namespace: str
     cluster_name: str
@@ -153,7 +161,16 @@ def selected(config: Kubeconfig, file: Path) -> Selected:
     context = _named(config.contexts, name, "context", file).context
     cluster = _named(config.clusters, context.cluster, "cluster", file).cluster
     user = _named(config.users, context.user, "user", file).user if context.user else User()
-    return Selected(file, name, context.namespace or "default", context.cluster, cluster, context.user, user)
+    return Selected(
+        file=file,
+        folder=file.parent,
+        context=name,
+        namespace=context.namespace or "default",
+        cluster_name=context.cluster,
+        cluster=cluster,
+        user_name=context.user,
+        user=user,
+    )
 
 
 class _Named(Protocol):

@@ -4,8 +4,12 @@ from typing import Any
 
 from appliance.host.kubernetes.access import Access
 from appliance.host.kubernetes.credentials import Credential, Credentials, Fixed, from_files
+from appliance.host.kubernetes.errors import ClusterError
+from appliance.host.kubernetes.exec_credentials import ExecCredentials
 from appliance.host.kubernetes.target import Target
 from appliance.host.kubernetes.trust import ConnectionCreator, Identity
+from appliance.host.outgoing.words import shown
+from appliance.process.run import ProcessRunner
 from appliance.threads import Threads
 
 KEPT_CONNECTIONS = 4
@@ -30,9 +34,8 @@ class Session:
             creator = None
             if self.access.server.secure:
                 creator = await self._threads.run(ConnectionCreator, self.access.trust, credential.identity)
-            made = Connections(self._reactor, self.access, credential.identity, creator)
             self.close()
-            self._connections = made
+            self._connections = Connections(self._reactor, self.access, credential.identity, creator)
         return self._connections, credential
 
     def close(self) -> None:
@@ -42,7 +45,7 @@ class Session:
 
 
 class Connections:
-    """Connections to one server as one identity, by TLS unless it is on this machine and does not speak it."""
+    """Connections to one server as one identity, by TLS if there is a `creator`."""
 
     def __init__(
         self, reactor: Any, access: Access, identity: Identity | None, creator: ConnectionCreator | None
@@ -55,9 +58,8 @@ class Connections:
         self._clients: dict[bool, Any] = {}  # treq's, for streams and for answers, made when they are first needed
 
     def target(self, credential: Credential) -> Target:
-        """Where a request goes that shows `credential`. What is not encrypted shows none, as kubectl does it."""
-        headers = credential.headers if self._creator is not None else ()
-        return Target(self._access.server, self._access.selected.context, headers, self._creator)
+        """Where a request goes that shows `credential`."""
+        return Target(self._access.server, self._access.selected.context, credential.headers, self._creator)
 
     def client(self, target: Target, *, streams: bool) -> Any:
         """treq's client: for streams one that uses each connection once, else one that keeps some."""
@@ -76,6 +78,20 @@ class Connections:
             _ = self._pool.closeCachedConnections()
 
 
-def open_session(reactor: Any, threads: Threads, access: Access) -> Session:
+def open_session(reactor: Any, threads: Threads, runner: ProcessRunner, access: Access) -> Session:
     """The session for `access`. Raises `ClusterError` for credentials that cannot be used."""
-    return Session(reactor, threads, access, Fixed(from_files(access)))
+    return Session(reactor, threads, access, _credentials(threads, runner, access))
+
+
+def _credentials(threads: Threads, runner: ProcessRunner, access: Access) -> Credentials:
+    """Those in the files, or else the plugin's. What is not encrypted shows none, as kubectl does it."""
+    if not access.server.secure:
+        return Fixed(Credential((), None))
+    user, name = access.selected.user, access.selected.user_name
+    if user.auth_provider is not None:
+        provider = shown(user.auth_provider.name, 60)
+        raise ClusterError(f"The auth-provider {provider!r} of user {name!r} is not supported: use exec or a token")
+    in_files = from_files(access)
+    if user.exec is None or in_files.authorizes:
+        return Fixed(in_files)
+    return ExecCredentials(threads, runner, access, user.exec)

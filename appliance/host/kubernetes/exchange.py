@@ -1,0 +1,94 @@
+"""One request over one connection, and its answer as it begins."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
+
+from appliance.host.errors import Invalid
+from appliance.host.kubernetes.credentials import Headers
+from appliance.host.kubernetes.errors import CLUSTER
+from appliance.host.kubernetes.failures import explained
+from appliance.host.kubernetes.target import Target
+from appliance.host.outgoing.body import Body
+
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, by whomever."""
+
+    method: str
+    path: str
+    query: Query | None
+    accept: str
+    content: bytes | None = None
+    content_type: str = ""
+
+    @property
+    def target(self) -> str:
+        """Path and query as in a URL."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def headers(self, shown: Headers) -> dict[str, list[str]]:
+        """Its own, and those that show who asks."""
+        headers: dict[str, list[str]] = {"Accept": [self.accept]}
+        if self.content is not None:
+            headers["Content-Type"] = [self.content_type]
+        for name, value in shown:
+            headers.setdefault(name, []).append(value)
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that has begun; its body must be closed. `retry_after` are the seconds that the server asks for."""
+
+    status: int
+    body: Body
+    retry_after: int | None
+
+
+def segment(name: str) -> str:
+    """One segment of a path. Raises `Invalid` for one that would make another path of it."""
+    if name in ("", ".", ".."):
+        raise Invalid("name", f"{name!r} is none")
+    return quote(name, safe="")
+
+
+async def exchange(reactor: Any, client: Any, target: Target, request: Request) -> Reply:
+    """Send `request` to `target` by treq's `client`.
+
+    Raises `ClusterAbsent` for what was not sent, and `ClusterError`.
+    """
+    from appliance.host.outgoing import agent
+
+    try:
+        response = await client.request(
+            request.method,
+            f"{target.server.base}{request.target}",
+            headers=request.headers(target.headers),
+            data=request.content or None,
+            unbuffered=True,
+            allow_redirects=False,
+            reactor=reactor,
+        )
+    except ConnectingCancelledError:
+        raise CancelledError from None  # what the others get, and what a timeout is made of
+    except (agent.NOT_CONNECTED, DNSLookupError, *agent.BROKEN) as error:
+        if agent.was_cancelled(error):
+            raise CancelledError from None
+        raise explained(error, target.server.authority) from error
+    body = Body(reactor, agent.WHOLE, CLUSTER)
+    response.deliverBody(body)
+    return Reply(response.code, body, _seconds(response.headers.getRawHeaders("Retry-After", [])))
+
+
+def _seconds(values: Sequence[str]) -> int | None:
+    """What Retry-After says in seconds; as a date, which no API server sends, it is left alone."""
+    value = values[0].strip() if values else ""
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
