@@ -6,6 +6,7 @@ import msgspec
 
 from appliance.host.containers.errors import EngineError, NoRuntime
 from appliance.host.errors import Conflict, Forbidden, Invalid, Unavailable, Unknown
+from appliance.host.kubernetes.applying import Interrupted
 from appliance.host.kubernetes.errors import ClusterAbsent, ClusterError, Rejected
 from appliance.http.bodies import InvalidInput
 from appliance.http.call import Call
@@ -73,6 +74,8 @@ class SystemEnvelope:
         if isinstance(error, InvalidInput):
             code = error.code or VALIDATION
             details = f"{error.field}: {error.why}" if error.field else error.why
+        elif "details" in error.fields:
+            details = str(error.fields["details"])
         message = error.message or reason(error.status)
         body = self._encode(ErrorBody(ErrorDetails(code, message, details)))
         return Reply(error.status, body, headers={**NO_STORE, **error.headers})
@@ -99,6 +102,9 @@ def translate(error: Exception) -> HttpError | None:
             return HttpError(503, str(error), code="KUBERNETES_ERROR")
         case Rejected():
             return HttpError(422, str(error), code="INVALID_INPUT")
+        case Interrupted():
+            known = translate(error.cause) or HttpError(500)
+            return HttpError(known.status, str(error), code=known.code, fields={"details": error.details})
         case Unavailable():
             return HttpError(503, str(error))
         case AlreadyRunning():

@@ -55,6 +55,7 @@ from appliance.system.endpoints_users import UserEndpoints
 from appliance.system.envelope import SystemEnvelope, translate
 from appliance.system.exposition.authenticator import ScrapeAuthenticator
 from appliance.system.exposition.counted import Counted
+from appliance.system.kubernetes import Cluster
 from appliance.system.live.door import Door
 from appliance.system.live.endpoints import LiveEndpoints, TerminalEndpoints
 from appliance.system.live.events import MetricsSource, Source
@@ -120,6 +121,7 @@ class System:
         self._containers = Containers(
             reactor, threads, jobs, self._statuses, foundations.background, settings.system.docker_socket
         )
+        self._cluster = Cluster(reactor, threads, runner, settings.system.kubeconfig)
         self._cpu = CpuMeter(reactor)
         figures, file_systems = Figures(), FileSystems(reactor, threads)
         self._sampler = Sampler(reactor, foundations.background, figures, file_systems)
@@ -204,6 +206,7 @@ class System:
         """End the WebSockets, and let no new ones in."""
         await self._door.stop()
         await self._containers.stop()
+        self._cluster.stop()
 
     async def stop(self) -> None:
         """End what `start` began."""
@@ -266,6 +269,7 @@ class System:
             UserEndpoints(listing, users),
             LogEndpoints(reactor, journal),
             *self._containers.endpoints(),
+            *self._cluster.endpoints(),
         ]
         found = [endpoint for group in groups for endpoint in bind(group)]
         self._document = DocumentEndpoints(list(found))

@@ -49,7 +49,8 @@ def test_the_system_surface(tmp_path: Path) -> None:
         changes = r"/network/(interfaces/|bridge(/|$)|vlan(/|$)|confirm)"
         # Without an engine all that is asked of containers is a 503, which schemathesis takes for a defect; with one
         # some of it takes longer than it waits. tests/real/containers has their bad input.
-        containers = r"/(containers|docker)(/|$)"
+        # The same holds for Kubernetes, and tests/system/test_kubernetes.py.
+        containers = r"/(containers|docker|kubernetes)(/|$)"
         throw(server.server, tmp_path, document, session, without=rf"/auth/|/users/|{changes}|{containers}")
         # Whoever knows the name of the interface that we come by, and says force, ends it: names are not learned here.
         throw(server.server, tmp_path, document, session, only=changes)
