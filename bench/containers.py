@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.busy import Busy, watched
-from bench.measure import Unusable, load, memory, reset_peak, spread
+from bench.measure import Unusable, cpu_seconds, load, memory, reset_peak, spread
 from tests.support.engines import IMAGE, REGISTRY, Engine, engines
 from tests.support.live_socket import live_socket
 from tests.support.machine import PASSWORD, SystemServer, machine
@@ -93,15 +93,18 @@ def rates(options: argparse.Namespace, server: SystemServer, docker: Engine) -> 
     """The rates in turn; whether ours is high enough beside the daemon's."""
     good = True
     for connections in options.connections:
-        ours, theirs = [], []
+        ours, theirs, spent = [], [], []
         wrk(server, connections, 1)
         for _ in range(options.rounds):
             theirs.append(daemon_rate(docker.socket, connections, options.seconds))
+            before = cpu_seconds(server.server.pid)
             ours.append(wrk(server, connections, options.seconds))
+            spent.append((cpu_seconds(server.server.pid) - before) / ours[-1] / options.seconds * 1000)
         ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
         print(f"\n{connections} connections, {CONTAINERS} containers")
         print(f"  daemon on its socket  {spread(theirs, '.0f')} lists/s")
         print(f"  ours over HTTPS       {spread(ours, '.0f')} lists/s")
+        print(f"  our CPU time a list   {spread(spent)} ms")
         print(f"  ours / daemon         {spread(ratios)} (goal {options.require:g})")
         good = good and statistics.median(ratios) >= options.require
     return good

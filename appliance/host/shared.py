@@ -35,6 +35,40 @@ class Shared(Generic[T]):
         return result
 
 
+class Fresh(Generic[T]):
+    """Runs one coroutine function for all who ask, never twice at once, and gives nobody what began before he asked.
+
+    Who asks while it runs shares the next run, which begins when this one ends. It runs to its end whoever stops
+    waiting, so it must bound its own waits. A failure goes to those who wait for that run.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._work = work
+        self._runs = False
+        self._next: Eventual[T] | None = None
+
+    def result(self) -> Deferred[T]:
+        """The result of the next run. Cancelling it touches nobody else."""
+        if self._next is None:
+            self._next = Eventual()
+        waiting = self._next.wait()
+        if not self._runs:
+            self._run()
+        return waiting
+
+    def _run(self) -> None:
+        wanted, self._next = self._next, None
+        if wanted is not None:
+            self._runs = True
+            task = Deferred.fromCoroutine(self._work()).addBoth(self._ended)
+            _ = task.addCallbacks(wanted.set, wanted.fail)
+
+    def _ended(self, result: Any) -> Any:
+        self._runs = False
+        self._run()
+        return result
+
+
 class Recent(Generic[T]):
     """What a coroutine function found out at most `seconds` ago, once for all who ask; a failure is not kept."""
 

@@ -57,4 +57,4 @@ class Containers:
 
     async def stop(self) -> None:
         """Return when the programs that were run in containers have ended."""
-        await self._docker.executions.stop()
+        await self._docker.stop()

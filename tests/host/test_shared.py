@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from appliance.host.shared import Recent, Shared
+from appliance.host.shared import Fresh, Recent, Shared
 
 
 class SharedTestCase(SynchronousTestCase):
@@ -44,6 +44,40 @@ class SharedTests(SharedTestCase):
             self.failureResultOf(each, ValueError)
         self.assertNoResult(shared.result())
         self.assertEqual(len(self.runs), 2)
+
+
+class FreshTests(SharedTestCase):
+    def test_nobody_gets_what_began_before_he_asked(self) -> None:
+        fresh = Fresh(self.work)
+        first, second, third = fresh.result(), fresh.result(), fresh.result()
+        self.assertEqual(len(self.runs), 1)
+        self.runs[0].callback("before")
+        self.assertEqual(self.successResultOf(first), "before")
+        self.assertNoResult(second)
+        self.assertEqual(len(self.runs), 2)
+        self.runs[1].callback("after")
+        self.assertEqual((self.successResultOf(second), self.successResultOf(third)), ("after", "after"))
+        fourth = fresh.result()
+        self.assertEqual(len(self.runs), 3)
+        self.assertNoResult(fourth)
+
+    def test_who_goes_takes_nothing_from_the_others(self) -> None:
+        fresh = Fresh(self.work)
+        waiting = [fresh.result() for _ in range(3)]
+        for each in waiting[:2]:
+            _ = each.addErrback(lambda failure: None)
+            each.cancel()
+        self.runs[0].callback("one")
+        self.runs[1].callback("two")
+        self.assertEqual(self.successResultOf(waiting[2]), "two")
+
+    def test_a_failure_is_for_those_of_its_run(self) -> None:
+        fresh = Fresh(self.work)
+        first, second = fresh.result(), fresh.result()
+        self.runs[0].errback(ValueError())
+        self.failureResultOf(first, ValueError)
+        self.runs[1].callback("found")
+        self.assertEqual(self.successResultOf(second), "found")
 
 
 class RecentTests(SharedTestCase):

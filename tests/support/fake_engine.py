@@ -118,8 +118,14 @@ class EngineTestCase(TestCase):
     def setUp(self) -> None:
         self.engine = FakeEngine()
         self.engine.listen()
-        self.client = EngineClient(reactor, [self.engine.path])
         self.addCleanup(self._end)
+        self.client = self.new_client()
+
+    def new_client(self, *places: Path) -> EngineClient:
+        """One that has not asked anything yet, of the fake engine where nothing is in `places`."""
+        client = EngineClient(reactor, [*places, self.engine.path])
+        self.addCleanup(client.close)
+        return client
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Return when `condition` holds; the case's own time limit bounds it."""

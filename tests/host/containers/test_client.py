@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
-from appliance.host.containers.docker.client import ANSWER_LIMIT, Engine, EngineClient, segment
+from appliance.host.containers.docker.client import ANSWER_LIMIT, Engine, segment
 from appliance.host.containers.errors import EngineAbsent, EngineError
 from appliance.host.errors import Conflict, Invalid, Unknown
-from tests.support.fake_engine import Connection, EngineTestCase, answer, chunked, reactor
+from tests.support.fake_engine import Connection, EngineTestCase, answer, chunked
 
 
 def version(newest: str, oldest: str, name: str = "Engine") -> bytes:
@@ -146,7 +146,7 @@ class LookingTests(EngineTestCase):
 
     async def test_the_first_place_where_one_listens(self) -> None:
         self.engine.said["GET /x"] = answer(b"1")
-        client = EngineClient(reactor, [Path("/nonexistent/docker.sock"), self.engine.path])
+        client = self.new_client(Path("/nonexistent/docker.sock"))
         self.assertEqual((await client.call("GET", "/x")).body, b"1")
         self.assertEqual((await client.engine()).name, "docker")
 
@@ -161,7 +161,7 @@ class VersionTests(EngineTestCase):
             ("1.40", "", "1.40"),
         ):
             self.engine.said["GET /version"] = version(newest, oldest)
-            client = EngineClient(reactor, [self.engine.path])
+            client = self.new_client()
             self.assertEqual(await client.engine(), Engine("docker", spoken))
 
     async def test_podman_is_told_apart(self) -> None:

@@ -36,3 +36,14 @@ def test_an_engine_that_stops_and_comes_back(server: SystemServer, engine: Engin
     assert server.data("/docker/ps?all=true")["count"] == 1
     assert server.data("/containers")["containers"][0]["name"] == "stays"
     assert server.server.pid == pid
+
+
+def test_an_engine_that_is_started_again_between_two_requests(server: SystemServer, engine: Engine) -> None:
+    """Neither is an error, though a connection to the one before was kept; nor is a change made twice."""
+    engine.make("stays", "/bin/sleep", "1000", start=False)
+    for method, path in (("GET", "/docker/ps"), ("POST", "/docker/containers/stays/start")):
+        assert server.api("GET", "/docker/ps").json["data"]["count"] == 0
+        engine.stop()
+        engine.start()
+        assert server.api(method, path).status == 200
+    assert server.data("/docker/ps")["count"] == 1

@@ -5,12 +5,11 @@ import stat
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectingCancelledError
 
 from appliance.host.containers.docker.failures import DOCKER, refusal
@@ -19,6 +18,9 @@ from appliance.host.containers.docker.wire import EngineVersion
 from appliance.host.containers.errors import EngineAbsent, EngineError
 from appliance.host.outgoing.body import Body
 from appliance.process.reactor import within
+
+if TYPE_CHECKING:
+    from appliance.host.containers.docker.connections import Connections
 
 T = TypeVar("T")
 
@@ -132,6 +134,11 @@ class EngineClient:
 
         return await self._within(seconds, take_over())
 
+    def close(self) -> None:
+        """Close the connections that are kept; what is asked afterwards opens others."""
+        for place in self._places:
+            place.close()
+
     async def _within(self, seconds: float, exchange: Coroutine[Any, Any, T]) -> T:
         try:
             return await within(self._reactor, seconds, Deferred.fromCoroutine(exchange))
@@ -168,7 +175,7 @@ class _Place:
     def __init__(self, reactor: Any, path: Path) -> None:
         self.path = path
         self._reactor = reactor
-        self._clients: dict[bool, Any] = {}  # treq's, for streams and for answers, made when they are first needed
+        self._connections: Connections | None = None  # made when they are first needed
         self._engine: Engine | None = None
         self._known: tuple[int, ...] = ()
         self._known_until = 0.0
@@ -176,6 +183,8 @@ class _Place:
     async def engine(self) -> Engine:
         """Who answers, asked once a minute and whenever the socket is another one."""
         identity = self._identity()
+        if identity != self._known:
+            self.close()  # whoever is at the other end is not who listens here now
         if self._engine is None or identity != self._known or self._reactor.seconds() > self._known_until:
             _, body = await self.send("GET", "/version")
             try:
@@ -196,27 +205,18 @@ class _Place:
         streams: bool = False,
     ) -> tuple[int, Body]:
         """The status and body of an answer. Raises `EngineAbsent` for what was not sent, and as `call` does."""
+        from appliance.host.containers.docker.connections import Connections
         from appliance.host.outgoing import agent
 
-        if streams not in self._clients:
-            endpoint = UNIXClientEndpoint(self._reactor, str(self.path), timeout=agent.CONNECT_SECONDS)
-            tuned = agent.Tuned(endpoint, agent.SIP if streams else agent.GULP)
-            self._clients[streams] = agent.client(self._reactor, tuned)
+        if self._connections is None:
+            self._connections = Connections(self._reactor, self.path)
         sent = dict(headers or {})
-        data = None
+        content = None
         if json is not None:
-            data = msgspec.json.encode(json)
+            content = msgspec.json.encode(json)
             sent["Content-Type"] = "application/json"
         try:
-            response = await self._clients[streams].request(
-                method,
-                f"http://docker{target}",
-                headers=sent,
-                data=data,
-                unbuffered=True,
-                allow_redirects=False,
-                reactor=self._reactor,
-            )
+            response = await self._connections.request(method, target, sent, content, streams=streams)
         except ConnectingCancelledError:
             raise CancelledError from None  # what the others get, and what a timeout is made of
         except agent.NOT_CONNECTED as error:
@@ -233,6 +233,11 @@ class _Place:
             raise refusal(response.code, await body.collect(_REFUSAL_LIMIT))
         finally:
             body.close()
+
+    def close(self) -> None:
+        """Close what is kept open without a request."""
+        if self._connections is not None:
+            self._connections.close()
 
     def _identity(self) -> tuple[int, ...]:
         """What tells this socket from one that is made later. Raises `EngineAbsent` where there is none."""

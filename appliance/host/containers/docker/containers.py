@@ -4,9 +4,8 @@ import re
 from typing import Any, Literal
 
 from appliance.host.containers.docker import inspection
-from appliance.host.containers.docker.client import Answer, EngineClient, segment
+from appliance.host.containers.docker.client import EngineClient, segment
 from appliance.host.containers.docker.creation import NewContainer, creation
-from appliance.host.containers.docker.listing import ContainerListing
 from appliance.host.containers.docker.model import DockerContainerDetails, DockerStats
 from appliance.host.containers.docker.names import check_name
 from appliance.host.containers.docker.wire import ContainerStats, CreatedContainer, InspectedContainer
@@ -37,10 +36,9 @@ _DONE: dict[str, tuple[str, str]] = {
 class DockerContainers:
     """The engine's containers. All methods raise `EngineError`, and `Unknown` for a container that is not there."""
 
-    def __init__(self, reactor: Any, client: EngineClient, listing: ContainerListing) -> None:
+    def __init__(self, reactor: Any, client: EngineClient) -> None:
         self._reactor = reactor
         self._client = client
-        self._listing = listing
 
     async def inspect(self, id: str) -> InspectedContainer:
         """What the engine tells of a container. Raises `Invalid` for what cannot be its name or id."""
@@ -64,7 +62,7 @@ class DockerContainers:
         """Make a container without starting it: its id, and what the engine warns of. Raises `Invalid`, `Conflict`."""
         content = creation(new)
         query = {"name": new.name} if new.name else None
-        answer = await self._change("POST", "/containers/create", query, content)
+        answer = await self._client.call("POST", "/containers/create", query, json=content, seconds=_CHANGE_SECONDS)
         made = answer.decode(CreatedContainer)
         return made.id, made.warnings or []
 
@@ -88,7 +86,7 @@ class DockerContainers:
         seconds = _CHANGE_SECONDS
         if action in ("stop", "restart"):
             seconds += _OWN_PATIENCE if patience is None else patience
-        answer = await self._change("POST", f"/containers/{segment(id)}/{action}", query, None, seconds)
+        answer = await self._client.call("POST", f"/containers/{segment(id)}/{action}", query, seconds=seconds)
         done, already = _DONE[action]
         return f"Container {id} {already if answer.status == _UNTOUCHED else done}"
 
@@ -96,23 +94,10 @@ class DockerContainers:
         """Remove a container, with `force` a running one, with `volumes` its nameless volumes. Raises `Conflict`."""
         check_name("id", id)
         query = {"force": "1" if force else "0", "v": "1" if volumes else "0"}
-        await self._change("DELETE", f"/containers/{segment(id)}", query)
+        await self._client.call("DELETE", f"/containers/{segment(id)}", query, seconds=_CHANGE_SECONDS)
         return f"Container {id} removed"
 
     async def _sample(self, id: str) -> ContainerStats:
         answer = await self._client.call("GET", f"/containers/{segment(id)}/stats", {"stream": "false"})
         # Podman says nothing of one that does not run.
         return answer.decode(ContainerStats) if answer.body.strip() else ContainerStats()
-
-    async def _change(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str] | None = None,
-        content: object = None,
-        seconds: float = _CHANGE_SECONDS,
-    ) -> Answer:
-        try:
-            return await self._client.call(method, path, query, json=content, seconds=seconds)
-        finally:
-            self._listing.changed()

@@ -34,7 +34,7 @@ class Docker:
     ) -> None:
         self.client = EngineClient(reactor, places)
         self.listing = ContainerListing(self.client)
-        self.containers = DockerContainers(reactor, self.client, self.listing)
+        self.containers = DockerContainers(reactor, self.client)
         self.logs = DockerLogs(self.client, self.containers)
         self.images = DockerImages(self.client)
         self.pulls = DockerPulls(reactor, self.client, threads, jobs, statuses, background)
@@ -42,3 +42,8 @@ class Docker:
         self.volumes = DockerVolumes(self.client)
         self.events = DockerEvents(reactor, self.client, background)
         self.executions = DockerExecutions(reactor, self.client, threads)
+
+    async def stop(self) -> None:
+        """Return when the programs that were run in containers have ended."""
+        await self.executions.stop()
+        self.client.close()

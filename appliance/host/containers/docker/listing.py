@@ -9,7 +9,7 @@ from appliance.host.containers.docker.client import EngineClient
 from appliance.host.containers.docker.model import DockerContainer
 from appliance.host.containers.docker.wire import ListedContainer, Port
 from appliance.host.errors import Invalid
-from appliance.host.shared import Shared
+from appliance.host.shared import Fresh
 
 FILTERS_LIMIT = 4096
 _FILTER_NAMES = frozenset(
@@ -40,26 +40,19 @@ class ContainerListing:
 
     def __init__(self, client: EngineClient) -> None:
         self._client = client
-        self._shared: dict[bool, Shared[list[DockerContainer]]] = {}
+        self._whole = {all: Fresh(partial(self._ask, all, 0, None)) for all in (False, True)}
 
     async def containers(
         self, *, all: bool = True, limit: int = 0, filters: Filters | None = None
     ) -> list[DockerContainer]:
         """The containers that run, or `all`; at most `limit` (0 for any number), those that `filters` let through.
 
-        Who asks for a whole list gets one that began to be made when others asked a moment ago: the same object.
-        Raises `EngineError`.
+        Those who ask for a whole list while another is being made get the next one, all the same object: nobody gets
+        what began before he asked. Raises `EngineError`.
         """
         if limit or filters:
             return await self._ask(all, limit, filters)
-        shared = self._shared.get(all)
-        if shared is None:
-            shared = self._shared[all] = Shared(partial(self._ask, all, 0, None))
-        return await shared.result()
-
-    def changed(self) -> None:
-        """Something was changed: who asks from now on does not get what was begun before."""
-        self._shared = {}
+        return await self._whole[all].result()
 
     async def _ask(self, all: bool, limit: int, filters: Filters | None) -> list[DockerContainer]:
         query = {"all": "1" if all else "0"}
@@ -116,6 +109,6 @@ def _container(found: ListedContainer) -> DockerContainer:
         created=found.created,
         state=found.state,
         status=found.status,
-        ports=port_texts(found.ports or []),
+        ports=port_texts(found.ports) if found.ports else [],
         labels=found.labels or {},
     )
