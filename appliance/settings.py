@@ -228,6 +228,13 @@ class System(Section, frozen=True, kw_only=True):
             default="/var/run/docker.sock, else /run/podman/podman.sock",
         ),
     ] = None
+    cri_sockets: Annotated[
+        tuple[Path, ...],
+        _key(
+            "Unix sockets of containerd, CRI-O or others that speak CRI, in order of preference; asked after Docker.",
+            default="those of containerd, CRI-O and K3s under /run",
+        ),
+    ] = ()
     kubeconfig: Annotated[
         Path | None,
         _key(

@@ -1,10 +1,13 @@
 """What of the surface is about containers, put together."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from appliance.background import Background
 from appliance.database.trail import Trail
+from appliance.host.containers.cri.runtime import PLACES as CRI_PLACES
+from appliance.host.containers.cri.runtime import CriRuntime
 from appliance.host.containers.docker.client import PLACES
 from appliance.host.containers.docker.docker import Docker
 from appliance.host.containers.docker.runtime import DockerRuntime
@@ -32,12 +35,15 @@ class Containers:
         statuses: JobStatuses,
         background: Background,
         docker_socket: Path | None,
+        cri_sockets: Sequence[Path],
     ) -> None:
         self._reactor = reactor
         self._background = background
         places = PLACES if docker_socket is None else [docker_socket]
         self._docker = Docker(reactor, threads, jobs, statuses, background, places)
-        self._runtimes = Runtimes([DockerRuntime(self._docker)])
+        found = [[path] for path in cri_sockets] or CRI_PLACES
+        self._cri = [CriRuntime(reactor, threads, paths) for paths in found]
+        self._runtimes = Runtimes([DockerRuntime(self._docker), *self._cri])
 
     def endpoints(self) -> list[object]:
         """containers/… and docker/…"""
@@ -58,3 +64,5 @@ class Containers:
     async def stop(self) -> None:
         """Return when the programs that were run in containers have ended."""
         await self._docker.stop()
+        for runtime in self._cri:
+            runtime.close()

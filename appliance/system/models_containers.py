@@ -24,7 +24,7 @@ def _text(description: str, limit: int = 64) -> msgspec.Meta:
     return msgspec.Meta(description=description, max_length=limit)
 
 
-_Runtime = Annotated[str, _text("Ask this runtime alone: `docker` or `podman`.")]
+_Runtime = Annotated[str, _text("Ask this runtime alone: `docker`, `podman`, `containerd` or `cri-o`.")]
 
 
 class RuntimeQuery(msgspec.Struct):

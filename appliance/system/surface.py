@@ -119,7 +119,13 @@ class System:
         self._storage = Storage(reactor, threads, runner, jobs, self._statuses, foundations.background)
         self._network = Network(reactor, threads, jobs, self._statuses, foundations.audit_log)
         self._containers = Containers(
-            reactor, threads, jobs, self._statuses, foundations.background, settings.system.docker_socket
+            reactor,
+            threads,
+            jobs,
+            self._statuses,
+            foundations.background,
+            settings.system.docker_socket,
+            settings.system.cri_sockets,
         )
         self._cluster = Cluster(reactor, threads, runner, settings.system.kubeconfig)
         self._cpu = CpuMeter(reactor)

@@ -271,15 +271,15 @@ def engines(folder: Path) -> Iterator[dict[str, Engine]]:
         yield found
 
 
-def image_archive(name: str) -> bytes:
-    """An image of busybox alone, as docker(1) saves one."""
+def image_archive(name: str, *command: str) -> bytes:
+    """An image of busybox alone, as docker(1) saves one, which runs `command` or a shell."""
     layer = _layer()
     digest = hashlib.sha256(layer).hexdigest()
     config = {
         "architecture": "amd64",
         "os": "linux",
         "created": "2024-01-01T00:00:00Z",
-        "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"], "WorkingDir": "/"},
+        "config": {"Cmd": command or ["/bin/sh"], "Env": ["PATH=/bin"], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         "history": [{"created": "2024-01-01T00:00:00Z"}],
     }

@@ -7,8 +7,16 @@ class RuntimeAbsent(Unavailable):
     """A container runtime is not there: nothing was asked of it."""
 
 
+class RuntimeUnusable(RuntimeAbsent):
+    """A container runtime is there, but cannot be asked; the text says what is missing."""
+
+
 class NoRuntime(Unavailable):
     """None of the container runtimes is there."""
+
+
+class RuntimeFailed(Unavailable):
+    """A container runtime does not answer, or answers what is of no use."""
 
 
 class EngineError(Unavailable):

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from appliance.host.containers.errors import NoRuntime, RuntimeAbsent
+from appliance.host.containers.errors import NoRuntime, RuntimeAbsent, RuntimeUnusable
 from appliance.host.containers.model import Container, ContainerDetails, ContainerImage, ExecOptions, LogOptions
 from appliance.host.errors import Invalid
 from appliance.process.terminal import Size
@@ -90,18 +90,22 @@ class Runtimes:
     async def ask(self, work: Callable[[Runtime], Awaitable[T]], named: str = "") -> tuple[T, str]:
         """What `work` gives, done with the first runtime that is there, and that runtime's name.
 
-        With `named` only a runtime of that name counts. Raises `NoRuntime`, `Invalid` for a name that none has, and
-        what `work` raises.
+        With `named` only a runtime of that name counts. Raises `NoRuntime`, with what is missing where one is there but
+        cannot be asked, `Invalid` for a name that none has, and what `work` raises.
         """
         known = [runtime for runtime in self._runtimes if not named or named in runtime.names]
         if not known:
             names = sorted(name for runtime in self._runtimes for name in runtime.names)
             raise Invalid("runtime", f"one of {', '.join(names)}")
+        missing = ""
         for runtime in known:
             try:
                 name = await runtime.name()
                 if not named or named == name:
                     return await work(runtime), name
+            except RuntimeUnusable as error:
+                missing = missing or f": {error}"
             except RuntimeAbsent:
                 continue
-        raise NoRuntime(f"{named or 'No container runtime'} is {'not ' if named else ''}running on this system")
+        nobody = f"{named or 'No container runtime'} is {'not ' if named else ''}running on this system"
+        raise NoRuntime(nobody + missing)

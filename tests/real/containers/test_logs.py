@@ -1,17 +1,14 @@
 """Logs of containers: both streams and nothing else, with and without a terminal, of any length, with flat memory."""
 
-import contextlib
-import subprocess
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from typing import IO
 
 import pytest
 
 from tests.support.engines import Engine
 from tests.support.machine import SystemServer
 from tests.support.processes import descriptors_of, memory_of, wait_for
+from tests.support.streaming import following
 
 LONG = 40 << 20
 """Bytes of the long log."""
@@ -113,16 +110,3 @@ def long_log(engine: Engine) -> str:
     id = engine.make("writes", "/bin/sh", "-c", command)
     assert engine.wait(id) == 0
     return id
-
-
-@contextlib.contextmanager
-def following(server: SystemServer, path: str) -> Iterator[IO[bytes]]:
-    """The body of a stream as it comes; a client that is not read from does not read itself."""
-    argv = [*server.machine.prefix, "curl", "-sS", "--no-buffer", "--cacert", str(server.server.certificate)]
-    argv += ["-H", f"Authorization: Bearer {server.tokens['admin']}", f"{server.server.base}/api/v1{path}"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as client:
-        assert client.stdout is not None
-        try:
-            yield client.stdout
-        finally:
-            client.kill()
