@@ -81,13 +81,14 @@ _FURTHER: Mapping[str, Fields] = {
 
 
 class Containerd:
-    """containerd with `IMAGE`. `stop` and `start` may alternate."""
+    """containerd, with CRI or as Docker's packages bring it. `stop` and `start` may alternate."""
 
     def __init__(self, house: House, *, has_cri: bool = True) -> None:
-        self.folder = house.folder / "containerd"
+        self.folder = house.folder / ("containerd" if has_cri else "plain")
         self.folder.mkdir()
         self.process: Any = None
         self._house = house
+        self._has_cri = has_cri
         self._classes = message_classes({**MESSAGES, **_FURTHER})
         self._channel = grpc.insecure_channel(f"unix:{self.socket}", [("grpc.max_reconnect_backoff_ms", 100)])
         self._attempts = count()
@@ -98,7 +99,7 @@ class Containerd:
             "log_directory": str(self.folder / "logs"),
             "linux": {"security_context": {"namespace_options": spaces}},
         }
-        disabled = "" if has_cri else 'disabled_plugins = ["cri"]'
+        disabled = "" if has_cri else 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
         config = _CONFIG.format(folder=self.folder, pause=_PAUSE, disabled=disabled)
         (self.folder / "config.toml").write_text(config)
 
@@ -137,7 +138,8 @@ class Containerd:
     def close(self) -> None:
         """End it; what it leaves ends with the house."""
         if self.process is not None:
-            self.remove_all()
+            if self._has_cri:
+                self.remove_all()
             self.stop()
         self._channel.close()
 
@@ -205,13 +207,14 @@ class Containerd:
 
 
 @contextlib.contextmanager
-def containerd(folder: Path) -> Iterator[Containerd]:
-    """containerd with `IMAGE`."""
+def containerd(folder: Path) -> Iterator[tuple[Containerd, Containerd]]:
+    """containerd with CRI and `IMAGE`, and one without either."""
     with contextlib.ExitStack() as ending:
         house = House(folder)
         ending.callback(house.close)
-        found = Containerd(house)
-        ending.callback(found.close)
-        found.start()
+        found, plain = Containerd(house), Containerd(house, has_cri=False)
+        for each in (found, plain):
+            ending.callback(each.close)
+            each.start()
         found.load(IMAGE, _PAUSE)
-        yield found
+        yield found, plain

@@ -10,7 +10,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,12 +179,18 @@ class SystemServer:
 
 @contextlib.contextmanager
 def system_server(
-    folder: Path, config: str = "", *, limit: int | None = 0, address: str = "127.0.0.1"
+    folder: Path,
+    config: str = "",
+    *,
+    limit: int | None = 0,
+    address: str = "127.0.0.1",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[SystemServer]:
     """The real server in a machine of its own. `config` is TOML beside `[system] rate_limit_per_minute = LIMIT`, which
     stays as it comes where `limit` is None.
 
-    Keys of `[system]` come first in `config`, before any other table. `address` is what it listens at.
+    Keys of `[system]` come first in `config`, before any other table. `address` is what it listens at, `environment` is
+    added to the server's.
     """
     with machine(folder) as inside:
         inside.add_user("admin", PASSWORD, "sudo")
@@ -192,6 +198,7 @@ def system_server(
         rate = "" if limit is None else f"rate_limit_per_minute = {limit}\n"
         settings = f"[system]\n{rate}{config}"
         server = Server(folder / "server", settings, prefix=inside.prefix, address=address)
+        server.environment.update(environment or {})
         try:
             server.start()
             found = SystemServer(inside, server)

@@ -1,5 +1,6 @@
 """A server for the real containerd, for all tests of this folder."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,16 +10,23 @@ from tests.support.machine import SystemServer, system_server
 
 
 @pytest.fixture(scope="session")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
-    """containerd with an image."""
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Containerd, Containerd]]:
+    """containerd with CRI and an image, and one without."""
     with containerd(tmp_path_factory.mktemp("cri") / "house") as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, runtime: Containerd) -> Iterator[SystemServer]:
-    """A server that asks it."""
-    with system_server(tmp_path_factory.mktemp("server"), f'cri_sockets = ["{runtime.socket}"]\n') as server:
+def runtime(both: tuple[Containerd, Containerd]) -> Containerd:
+    """The one that can be asked."""
+    return both[0]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, both: tuple[Containerd, Containerd]) -> Iterator[SystemServer]:
+    """A server that asks them in this order."""
+    sockets = json.dumps([str(each.socket) for each in both])
+    with system_server(tmp_path_factory.mktemp("server"), f"cri_sockets = {sockets}\n") as server:
         yield server
 
 

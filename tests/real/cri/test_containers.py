@@ -150,6 +150,12 @@ def test_which_runtime_is_asked(server: SystemServer) -> None:
     assert code_of(server, "GET", "/containers?runtime=nosuch") == (400, "INVALID_INPUT")
 
 
+def test_one_that_offers_no_cri(server: SystemServer) -> None:
+    """It may be who is meant, and says so."""
+    answer = server.api("GET", "/containers?runtime=cri-o")
+    assert answer.status == 503 and "disabled_plugins" in answer.json["error"]["message"]
+
+
 def test_a_runtime_that_stops_and_comes_back(server: SystemServer, runtime: Containerd) -> None:
     id = runtime.make("stays", *SLEEP)
     pid = server.server.pid
