@@ -5,6 +5,7 @@ the server does, by further messages of the same interface.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -19,6 +20,7 @@ from tests.support.engines import House, image_archive
 
 IMAGE = "docker.io/library/bb:1"
 _PAUSE = "docker.io/library/pause:1"
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # other tests of this process fork
 _START_SECONDS = 60
 # Limits may not be raised here, and control groups are not systemd's.
 _CONFIG = """

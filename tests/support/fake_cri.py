@@ -1,6 +1,7 @@
 """A runtime that says by CRI what the test wants, for what the real one says too seldom, and in the words of CRI-O."""
 
 import functools
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ import grpc
 
 from appliance.host.containers.cri.schema import message_classes
 from appliance.host.containers.cri.v1 import MESSAGES, METHODS, PACKAGE
+
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # other tests of this process fork
 
 Answer = Callable[[Any, Any], Mapping[str, object]]
 """Takes the request and its context, which can refuse; gives the fields of the answer."""

@@ -1,6 +1,10 @@
 """Runtimes asked by CRI, by what they answer, refuse, or fail to do."""
 
+import os
+import subprocess
+import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,29 @@ from tests.support.fake_cri import FakeRuntime
 reactor: Any = global_reactor
 ID = "ab" + "0" * 62
 RUNNING, EXITED = 1, 2
+
+
+FORKS = """
+import os, sys
+from pathlib import Path
+from appliance.host.containers.cri.client import CriClient
+
+class Reactor:
+    callFromThread = staticmethod(lambda function, *arguments: function(*arguments))
+
+CriClient(None, None, [])
+from appliance.host.containers.cri.connection import Connection
+connection = Connection(Reactor(), Path(sys.argv[1]))
+ends = set()
+for _ in range(40):
+    asking = connection.call("Version", 10, {})
+    child = os.fork()
+    if not child:
+        os._exit(7)
+    ends.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(*ends)
+"""
+"""A process that forks while it asks, as the server does for a terminal."""
 
 
 class CriCase(TestCase):
@@ -139,6 +166,13 @@ class ClientTests(CriCase):
         await self.client.name()
         self.client.close()
         self.assertIsInstance(await self.failure(self.client.name()), RuntimeAbsent)
+
+    async def test_a_fork_at_any_moment(self) -> None:
+        argv = [sys.executable, "-c", FORKS, str(self.fake.socket)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+        run = partial(subprocess.run, argv, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        finished = await self.threads.run(run)
+        self.assertEqual((finished.stdout, finished.stderr), ("7\n", ""))
 
     async def test_two_that_ask_first(self) -> None:
         asking = [Deferred.fromCoroutine(self.client.name()) for _ in range(2)]

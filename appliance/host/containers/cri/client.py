@@ -27,6 +27,9 @@ class CriClient:
         self._connection: Connection | None = None
         self._identity: tuple[object, ...] = ()
         self._closed = False
+        # Read when gRPC is loaded, set before there are threads. What it does at a fork is for children that go on with
+        # gRPC; ours execute other programs, and were seen to crash in it before that.
+        os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
     async def name(self) -> str:
         """What the runtime calls itself: `containerd`, `cri-o`. Raises `RuntimeAbsent` or `RuntimeFailed`.
