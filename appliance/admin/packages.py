@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-from appliance.admin.tools.archive import (
+from appliance.admin.tools.archive_reader import (
     CHUNK,
     DEFAULT_LIMIT,
     FILE,

@@ -6,11 +6,11 @@ Stand-alone, standard library only:
     restore.py install FOLDER ROOT [--remove NAME...]
     restore.py recover ROOT
 
-`apply` refuses an archive by the rules of archive.py, and one that holds tokens, private keys, keys that
-decide what is trusted, or anything at or below a protected path; then nothing is changed. `install` takes the
-files of a folder and removes further names in the same step. `recover` undoes, or completes, what a killed
-process left; the two others do that first, and the server does it when it starts. See swap.py for how. Exit
-codes: 0 done, 1 refused or failed with the reason on standard error and the old state in place, 2 wrong
+`apply` refuses an archive by the rules of archive.py and archive_reader.py, and one that holds tokens, private
+keys, keys that decide what is trusted, or anything at or below a protected path; then nothing is changed.
+`install` takes the files of a folder and removes further names in the same step. `recover` undoes, or completes,
+what a killed process left; the two others do that first, and the server does it when it starts. See swap.py for
+how. Exit codes: 0 done, 1 refused or failed with the reason on standard error and the old state in place, 2 wrong
 usage.
 """
 
@@ -26,11 +26,13 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from appliance.admin.tools.archive import DEFAULT_LIMIT, SYMLINK, ArchiveError, Member, extract
+    from appliance.admin.tools.archive import extract
+    from appliance.admin.tools.archive_reader import DEFAULT_LIMIT, SYMLINK, ArchiveError, Member
     from appliance.admin.tools.swap import Swap, SwapError
 else:  # as a program, isolated: the folder of this file is not on the path
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    from archive import DEFAULT_LIMIT, SYMLINK, ArchiveError, Member, extract
+    from archive import extract
+    from archive_reader import DEFAULT_LIMIT, SYMLINK, ArchiveError, Member
     from swap import Swap, SwapError
 
 # What a backup never holds, and a restore never brings: the keys to this surface and to its updates.

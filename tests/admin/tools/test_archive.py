@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.admin.tools import archive
-from appliance.admin.tools.archive import ArchiveError, Reader, extract
+from appliance.admin.tools.archive import extract
+from appliance.admin.tools.archive_reader import ArchiveError, Member, Reader
 
 Entry = tuple[tarfile.TarInfo, bytes]
 
@@ -208,7 +209,7 @@ def test_only_takes_the_named_plain_files(tmp_path: Path) -> None:
 
 
 def test_accept_can_refuse(tmp_path: Path) -> None:
-    def refuse(member: archive.Member) -> None:
+    def refuse(member: Member) -> None:
         raise ArchiveError(member.name)
 
     with pytest.raises(ArchiveError, match="a"):
