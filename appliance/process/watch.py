@@ -23,15 +23,25 @@ class ProcessMark:
     pid: int
     start_time: int
 
+    @classmethod
+    def of(cls, pid: int) -> "ProcessMark | None":
+        """The mark of the process that has this number now, a zombie's too. Reads one line of /proc."""
+        fields = _fields(pid)
+        return None if fields is None else cls(pid, int(fields[19]))
+
     def alive(self) -> bool:
         """Whether it runs; a zombie does not. Reads one line of /proc."""
-        try:
-            with open(f"/proc/{self.pid}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        # proc(5): field 3 is the state, field 22 the start time.
-        return fields[0] not in (b"Z", b"X") and int(fields[19]) == self.start_time
+        fields = _fields(self.pid)
+        return fields is not None and fields[0] not in (b"Z", b"X") and int(fields[19]) == self.start_time
+
+
+def _fields(pid: int) -> list[bytes] | None:
+    """What follows the name in proc(5)'s stat: field 3, the state, comes first, field 22 is the start time."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def boot_id() -> str:

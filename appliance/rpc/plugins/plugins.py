@@ -16,6 +16,7 @@ from appliance.process.drains import Drains
 from appliance.process.eventual import Tasks
 from appliance.process.leader import SessionLeader
 from appliance.process.reactor import ProcessReactor
+from appliance.process.remains import Remains, Row
 from appliance.process.spawn import spawn
 from appliance.rpc.plugins.budget import Budget
 from appliance.rpc.plugins.catalog import Catalog
@@ -82,6 +83,7 @@ class Plugins:
         self._drains = Drains(reactor)
         self._budget = Budget(OUTPUT_SHARES * options.output_limit)
         self._zygotes = Zygotes(reactor, options.environment)
+        self._remains = Remains(reactor, options.parallel)
         self._tasks = Tasks()
         self._invocations: set[Invocation] = set()
         self._nowhere = -1
@@ -89,6 +91,7 @@ class Plugins:
     async def start(self) -> None:
         """Ask all plugins for their methods, and watch the directories."""
         self._nowhere = _open_nowhere()
+        self._remains.start()
         self._watch.start()
         await self._catalog.scan()
 
@@ -102,6 +105,7 @@ class Plugins:
         await self._catalog.finished()
         await self._tasks.finished()  # what the last ones had to say
         await self._zygotes.stop()
+        await self._remains.stop()
         self._drains.close()
         if self._nowhere >= 0:
             os.close(self._nowhere)
@@ -209,7 +213,8 @@ class Plugins:
         """Run it to its end, whoever still waits for that."""
 
         try:
-            ran = await invocation.run(partial(self._launch, found, arguments))
+            with self._remains.row() as row:
+                ran = await invocation.run(partial(self._launch, row, found, arguments))
         finally:
             self._invocations.discard(invocation)
             self._turns.give_back(caller)
@@ -220,7 +225,16 @@ class Plugins:
             self._tasks.background(self._tell(what, ran, payload), f"logging what plugin {found.name} complains of")
         return ran.outcome
 
-    async def _launch(self, found: Found, arguments: tuple[str, ...], descriptors: Mapping[int, int]) -> SessionLeader:
+    async def _launch(
+        self, row: Row, found: Found, arguments: tuple[str, ...], descriptors: Mapping[int, int]
+    ) -> SessionLeader:
+        """Start it as one that ends with us. Raises `ProcessError`."""
+        row.expect(descriptors[1])
+        leader = await self._begin(found, arguments, descriptors)
+        row.started(leader.pid)
+        return leader
+
+    async def _begin(self, found: Found, arguments: tuple[str, ...], descriptors: Mapping[int, int]) -> SessionLeader:
         """Start it, forked from a warm interpreter where that can be. Raises `ProcessError`."""
         argv = [found.path, *arguments]
         if found.python is not None and self._options.zygote and found.name not in self._options.zygote_exempt:

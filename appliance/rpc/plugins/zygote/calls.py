@@ -77,7 +77,7 @@ class Calls:
         size = descriptors.itemsize
         message, ancillary, _, _ = self._control.recvmsg(MESSAGE_LIMIT, socket.CMSG_LEN(DESCRIPTORS * size))
         if not message:
-            os._exit(0)  # the server is gone; what still runs goes on without us
+            os._exit(0)  # the server is gone; if it was killed, others end what still runs
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % size])
