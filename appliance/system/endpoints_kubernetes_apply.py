@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from appliance.host.errors import HostError
 from appliance.host.kubernetes.applying import Applied, Interrupted
 from appliance.host.kubernetes.documents import SIZE_LIMIT
+from appliance.host.kubernetes.errors import Rejected
 from appliance.host.kubernetes.kinds import DEPLOYMENTS, PODS, SERVICES, Kind
 from appliance.host.kubernetes.kubernetes import Kubernetes
 from appliance.host.kubernetes.views import View, view_of
@@ -116,6 +118,10 @@ class KubernetesApplyEndpoints:
             return await self._applier.apply(planned, how, view)
         except Interrupted as error:
             call.audit_details["applied"] = list(error.applied)
+            _keep_words_from_audit(call, error.cause)
+            raise
+        except Rejected as error:
+            _keep_words_from_audit(call, error)
             raise
 
 
@@ -123,6 +129,12 @@ def _name_in_audit(call: Call, titles: Sequence[str]) -> None:
     more = len(titles) - _TITLES_IN_AUDIT
     shown = ", ".join(titles[:_TITLES_IN_AUDIT])
     call.audit_object = f"{shown} and {more} more" if more > 0 else shown
+
+
+def _keep_words_from_audit(call: Call, error: HostError) -> None:
+    """The cluster quotes the values that it does not accept, and one may be a password."""
+    if isinstance(error, Rejected):
+        call.audit_outcome = "refused: not accepted by the cluster"
 
 
 def _resources_applied(done: Sequence[Applied], query: ApplyQuery) -> KubernetesResourceApplied:

@@ -15,6 +15,7 @@ from appliance.host.kubernetes.kinds import Kind, Kinds, defined_by
 from appliance.host.kubernetes.listing import Listing
 from appliance.host.kubernetes.objects import Found, found_in
 from appliance.host.kubernetes.views import View, common_view
+from appliance.process.reactor import sleep
 from appliance.threads import Threads
 
 FIELD_MANAGER = "appliance"
@@ -22,6 +23,7 @@ FIELD_MANAGER = "appliance"
 _MEDIA_TYPE = "application/apply-patch+yaml"  # of which JSON is a part; older clusters know no other
 _SECONDS = 60.0
 _CREATED = 201
+_DEFINED_SECONDS, _DEFINED_PAUSE = 10.0, 0.25
 _NOT_BY_SCHEMA = "failed to create typed patch object"
 
 
@@ -62,6 +64,8 @@ class Planned:
     documents: list[Document] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    new: list[bool] = field(default_factory=list)
+    """Whether the kind is one that a document before it defines."""
 
     @property
     def titles(self) -> list[str]:
@@ -95,7 +99,8 @@ class Applier:
         planned = Planned(list(documents))
         defined: list[Kind] = []
         for each in documents:
-            kind = await self._kind_of(each, defined)
+            known = next((kind for kind in defined if kind.is_of(each.api_version, each.kind)), None)
+            kind = known or await self._kind_of(each)
             if each.kind == "CustomResourceDefinition":
                 defined += defined_by(each.content)
             if kind.namespaced and not each.namespace:
@@ -103,6 +108,7 @@ class Applier:
             elif each.namespace and not kind.namespaced:
                 raise Invalid("metadata.namespace", f"{each.place}: a {each.kind} is in none")
             planned.kinds.append(kind)
+            planned.new.append(known is not None)
         planned.bodies = await self._threads.run(lambda: [each.encode() for each in documents])
         return planned
 
@@ -112,9 +118,15 @@ class Applier:
         Raises `Interrupted` where there are several and one is refused, or what it is refused with where it is alone.
         """
         done: list[Applied] = []
-        for document, kind, body in zip(planned.documents, planned.kinds, planned.bodies, strict=True):
+        for document, kind, body, new in zip(
+            planned.documents, planned.kinds, planned.bodies, planned.new, strict=True
+        ):
+            shown = view or common_view(kind)
             try:
-                done.append(await self._apply(document, kind, body, how, view or common_view(kind)))
+                if new and not how.dry_run:
+                    done.append(await self._apply_when_known(document, kind, body, how, shown))
+                else:
+                    done.append(await self._apply(document, kind, body, how, shown))
             except HostError as error:
                 if len(planned.documents) == 1:
                     raise
@@ -122,14 +134,24 @@ class Applier:
                 raise Interrupted(error, titles[: len(done)], document.title, titles[len(done) + 1 :]) from error
         return done
 
-    async def _kind_of(self, document: Document, defined: Sequence[Kind]) -> Kind:
-        for kind in defined:
-            if (kind.api_version, kind.kind) == (document.api_version, document.kind):
-                return kind
+    async def _kind_of(self, document: Document) -> Kind:
         try:
             return await self._kinds.of_object(document.api_version, document.kind)
         except Unknown as error:
             raise Invalid("kind", f"{document.place}: {error}") from None
+
+    async def _apply_when_known(
+        self, document: Document, kind: Kind, body: bytes, how: Applying, view: View
+    ) -> Applied:
+        """The same for a kind that was defined a moment ago: the cluster serves it a moment later."""
+        end = self._reactor.seconds() + _DEFINED_SECONDS
+        while True:
+            try:
+                return await self._apply(document, kind, body, how, view)
+            except Unknown:
+                if self._reactor.seconds() > end:
+                    raise
+            await sleep(self._reactor, _DEFINED_PAUSE)
 
     async def _apply(self, document: Document, kind: Kind, body: bytes, how: Applying, view: View) -> Applied:
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if how.force else "false"}

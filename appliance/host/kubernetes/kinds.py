@@ -1,6 +1,6 @@
 """The kinds of objects: those built in by heart, all others by asking the cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -36,6 +36,10 @@ class Kind:
     def name(self) -> str:
         """What it is called in paths of ours."""
         return self.plural if self.built_in or not self.group else f"{self.plural}.{self.group}"
+
+    def is_of(self, api_version: str, kind: str) -> bool:
+        """Whether an object that says this of itself is of this kind."""
+        return (self.api_version, self.kind) == (api_version, kind)
 
     def collection(self, namespace: str = "") -> str:
         """The path of all of them, or of those in a namespace. The name must be checked."""
@@ -142,7 +146,7 @@ class Kinds:
             return []
 
 
-def defined_by(content: msgspec.Raw | dict[str, object]) -> list[Kind]:
+def defined_by(content: Mapping[str, object]) -> list[Kind]:
     """The kinds that a CustomResourceDefinition defines; none where it is not in order."""
     try:
         spec = msgspec.convert(content, Definition).spec
