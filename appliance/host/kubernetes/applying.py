@@ -12,7 +12,6 @@ from appliance.host.kubernetes.client import ClusterClient
 from appliance.host.kubernetes.documents import Document, read_documents
 from appliance.host.kubernetes.errors import ClusterError, Rejected
 from appliance.host.kubernetes.kinds import Kind, Kinds, defined_by
-from appliance.host.kubernetes.listing import Listing
 from appliance.host.kubernetes.objects import Found, found_in
 from appliance.host.kubernetes.views import View, common_view
 from appliance.process.reactor import sleep
@@ -76,12 +75,11 @@ class Planned:
 class Applier:
     """Applies objects."""
 
-    def __init__(self, reactor: Any, threads: Threads, client: ClusterClient, kinds: Kinds, listing: Listing) -> None:
+    def __init__(self, reactor: Any, threads: Threads, client: ClusterClient, kinds: Kinds) -> None:
         self._reactor = reactor
         self._threads = threads
         self._client = client
         self._kinds = kinds
-        self._listing = listing
 
     async def read(self, body: bytes, *, is_yaml: bool) -> list[Document]:
         """The objects in a body. Raises `Invalid`."""
@@ -168,8 +166,6 @@ class Applier:
             )
         except ClusterError as error:
             raise _judged(error) from None
-        finally:
-            self._listing.changed()
         found = await self._threads.run(found_in, answer.body, kind, view, self._reactor.seconds(), whole=True)
         return Applied(kind, document.namespace, document.name, found, answer.status == _CREATED)
 

@@ -19,7 +19,7 @@ class Kubernetes:
         self.client = client
         self.kinds = Kinds(client)
         self.listing = Listing(reactor, threads, client)
-        self.objects = Objects(reactor, threads, client, self.listing)
-        self.applier = Applier(reactor, threads, client, self.kinds, self.listing)
+        self.objects = Objects(reactor, threads, client)
+        self.applier = Applier(reactor, threads, client, self.kinds)
         self.logs = PodLogs(client)
-        self.rollouts = Rollouts(reactor, client, self.listing)
+        self.rollouts = Rollouts(reactor, client)

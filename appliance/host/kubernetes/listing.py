@@ -1,4 +1,4 @@
-"""Lists of objects: page by page from the cluster, each read in a thread, and made once for all who ask meanwhile."""
+"""Lists of objects: page by page from the cluster, each read in a thread, and one list made for all who wait for it."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from appliance.host.kubernetes.errors import ClusterError, Expired
 from appliance.host.kubernetes.kinds import Kind
 from appliance.host.kubernetes.views import View
 from appliance.host.kubernetes.wire import ListMetadata, Page
-from appliance.host.shared import Shared
+from appliance.host.shared import Fresh
 from appliance.process.reactor import within
 from appliance.threads import Threads
 
@@ -24,6 +24,8 @@ PAGE = 250
 ITEMS_LIMIT = 50_000
 _PAGE_BYTES = 64 << 20
 _SECONDS = 120.0
+_SHARED_LIMIT = 100
+"""Lists that are kept in mind for who asks for the same again."""
 _BEGINNINGS = 3
 """How often a list is begun anew because the cluster has forgotten the one it was a page of."""
 
@@ -71,18 +73,20 @@ class Listing:
         self._reactor = reactor
         self._threads = threads
         self._client = client
-        self._shared: dict[Hashable, Shared[Listed]] = {}
+        self._shared: dict[Hashable, Fresh[Listed]] = {}
 
     async def all(self, kind: Kind, view: View, selection: Selection) -> Listed:
         """All of them, in the cluster's order.
 
-        Who asks while the same list is being made gets that one. Raises `Unavailable` for more than `ITEMS_LIMIT`.
+        Nobody gets a list that began before he asked; who waits for the same one shares it. Raises `Unavailable` for
+        more than `ITEMS_LIMIT`.
         """
         key = (kind, view.type, selection)
-        shared = self._shared.get(key)
-        if shared is None:
-            shared = self._shared[key] = Shared(partial(self._gather, kind, view, selection, key))
-        return await shared.result()
+        if key not in self._shared:
+            if len(self._shared) == _SHARED_LIMIT:
+                self._shared.clear()
+            self._shared[key] = Fresh(partial(self._gather, kind, view, selection))
+        return await self._shared[key].result()
 
     async def page(self, kind: Kind, view: View, selection: Selection, limit: int, continued: str) -> Listed:
         """At most `limit` of them, from where an earlier page said it is `continued` (empty: from the first).
@@ -95,20 +99,13 @@ class Listing:
             raise Invalid("continue", f"too old, begin with the first page again ({error})") from None
         return await self._threads.run(_listed, read.rows, read.continued)
 
-    def changed(self) -> None:
-        """Something was changed: who asks from now on does not get what was begun before."""
-        self._shared = {}
-
-    async def _gather(self, kind: Kind, view: View, selection: Selection, key: Hashable) -> Listed:
-        own = self._shared
+    async def _gather(self, kind: Kind, view: View, selection: Selection) -> Listed:
         try:
             gathering = Deferred.fromCoroutine(self._pages(kind, view, selection))
             rows = await within(self._reactor, _SECONDS, gathering)
-            return await self._threads.run(_listed, rows, "")
         except TimeoutError:
             raise ClusterError(f"The cluster did not list its {kind.plural} within {_SECONDS:.0f} seconds") from None
-        finally:
-            own.pop(key, None)
+        return await self._threads.run(_listed, rows, "")
 
     async def _pages(self, kind: Kind, view: View, selection: Selection) -> list[Any]:
         for _ in range(_BEGINNINGS):

@@ -8,7 +8,6 @@ import msgspec
 from appliance.host.errors import Invalid
 from appliance.host.kubernetes.client import ClusterClient
 from appliance.host.kubernetes.kinds import SECRETS, Kind
-from appliance.host.kubernetes.listing import Listing
 from appliance.host.kubernetes.masking import masked
 from appliance.host.kubernetes.names import NO_NAMESPACE, check_label, check_name
 from appliance.host.kubernetes.views import View
@@ -41,11 +40,10 @@ class Deletion:
 class Objects:
     """The cluster's objects. All methods raise `Invalid` for what cannot be a name, and what the client raises."""
 
-    def __init__(self, reactor: Any, threads: Threads, client: ClusterClient, listing: Listing) -> None:
+    def __init__(self, reactor: Any, threads: Threads, client: ClusterClient) -> None:
         self._reactor = reactor
         self._threads = threads
         self._client = client
-        self._listing = listing
 
     async def get(self, kind: Kind, view: View, namespace: str, name: str, *, whole: bool) -> Found:
         """An object; not `whole`, without what may hold secrets."""
@@ -62,12 +60,7 @@ class Objects:
             options["propagationPolicy"] = deletion.propagation
         if deletion.dry_run:
             options["dryRun"] = ["All"]
-        try:
-            answer = await self._client.call(
-                "DELETE", path, content=msgspec.json.encode(options), seconds=_DELETE_SECONDS
-            )
-        finally:
-            self._listing.changed()
+        answer = await self._client.call("DELETE", path, content=msgspec.json.encode(options), seconds=_DELETE_SECONDS)
         title = f"{kind.kind} {name}" if not kind.namespaced else f"{kind.kind} {namespace}/{name}"
         if deletion.dry_run:
             return f"{title} would be deleted"

@@ -10,7 +10,6 @@ from appliance.host.errors import Conflict
 from appliance.host.kubernetes.applying import FIELD_MANAGER
 from appliance.host.kubernetes.client import ClusterClient
 from appliance.host.kubernetes.kinds import DAEMON_SETS, DEPLOYMENTS, STATEFUL_SETS, Kind
-from appliance.host.kubernetes.listing import Listing
 from appliance.host.kubernetes.objects import path_of
 from appliance.host.kubernetes.wire import Workload, WorkloadSpec, WorkloadStatus
 from appliance.host.kubernetes.workloads import wanted
@@ -34,10 +33,9 @@ class Rollout:
 class Rollouts:
     """The rollouts of objects of the kinds in `ROLLED_OUT`. All methods raise `Invalid`, and what the client raises."""
 
-    def __init__(self, reactor: Any, client: ClusterClient, listing: Listing) -> None:
+    def __init__(self, reactor: Any, client: ClusterClient) -> None:
         self._reactor = reactor
         self._client = client
-        self._listing = listing
 
     async def restart(self, kind: Kind, namespace: str, name: str) -> str:
         """Have all pods replaced, a few at a time; the moment it was asked for, in RFC 3339.
@@ -50,16 +48,13 @@ class Rollouts:
             raise Conflict(f"{kind.kind} {namespace}/{name} is paused; its rollout must be resumed first")
         moment = datetime.fromtimestamp(self._reactor.seconds(), UTC).isoformat(timespec="milliseconds")
         patch = {"spec": {"template": {"metadata": {"annotations": {_ANNOTATION: moment}}}}}
-        try:
-            await self._client.call(
-                "PATCH",
-                path,
-                {"fieldManager": FIELD_MANAGER},
-                content=msgspec.json.encode(patch),
-                content_type=_STRATEGIC_MERGE,
-            )
-        finally:
-            self._listing.changed()
+        await self._client.call(
+            "PATCH",
+            path,
+            {"fieldManager": FIELD_MANAGER},
+            content=msgspec.json.encode(patch),
+            content_type=_STRATEGIC_MERGE,
+        )
         return moment
 
     async def status(self, kind: Kind, namespace: str, name: str) -> Rollout:

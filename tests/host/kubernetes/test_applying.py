@@ -12,7 +12,6 @@ from appliance.host.errors import Conflict, Forbidden, HostError, Invalid, Unkno
 from appliance.host.kubernetes.applying import Applied, Applier, Applying, Interrupted
 from appliance.host.kubernetes.errors import ClusterError, Rejected
 from appliance.host.kubernetes.kinds import DEPLOYMENTS, PODS, Kind, Kinds, defined_by
-from appliance.host.kubernetes.listing import Listing
 from appliance.system.envelope import translate
 from tests.support.scripted_cluster import Here, ScriptedCluster
 
@@ -41,7 +40,7 @@ class ApplyingTests(TestCase):
         self.clock = Clock()
         self.cluster = ScriptedCluster(answers)
         client, threads = cast(Any, self.cluster), cast(Any, Here())
-        applier = Applier(self.clock, threads, client, Kinds(client), Listing(self.clock, threads, client))
+        applier = Applier(self.clock, threads, client, Kinds(client))
 
         async def run() -> list[Applied]:
             body = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}).encode()

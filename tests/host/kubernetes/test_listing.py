@@ -76,35 +76,29 @@ class ListingTests(TestCase):
         large = page(*[str(number) for number in range(ITEMS_LIMIT // 2 + 1)], goes_on="more")
         self.failureResultOf(self.all(self.listing(large, large)), Unavailable)
 
-    def test_who_asks_meanwhile_gets_the_same(self) -> None:
+    def test_who_waits_for_the_same_shares_it(self) -> None:
         gate: Deferred[Any] = Deferred()
         listing = self.listing(gate, page("other"), page("new"))
-        both = [self.all(listing), self.all(listing)]
+        early = self.all(listing)
+        late = [self.all(listing), self.all(listing)]
         other = self.all(listing, Selection("ns"))
-        assert len(self.cluster.asked) == 2
-        gate.callback(page("a"))
-        first, second = (self.successResultOf(each) for each in both)
-        assert first is second and names(first) == ["a"]
         assert names(self.successResultOf(other)) == ["other"]
-        assert names(self.successResultOf(self.all(listing))) == ["new"]
-
-    def test_after_a_change_a_list_is_a_new_one(self) -> None:
-        gate: Deferred[Any] = Deferred()
-        listing = self.listing(gate, page("new"))
-        old = self.all(listing)
-        listing.changed()
-        assert names(self.successResultOf(self.all(listing))) == ["new"]
         gate.callback(page("old"))
-        assert names(self.successResultOf(old)) == ["old"]
+        assert names(self.successResultOf(early)) == ["old"]
+        first, second = (self.successResultOf(each) for each in late)
+        assert first is second and names(first) == ["new"]
+        assert len(self.cluster.asked) == 3
 
-    def test_a_failure_goes_to_all_and_is_not_kept(self) -> None:
-        gate: Deferred[Any] = Deferred()
-        listing = self.listing(gate, page("a"))
-        both = [self.all(listing), self.all(listing)]
-        gate.callback(Unavailable("not now"))
-        for each in both:
-            self.failureResultOf(each, Unavailable)
+    def test_a_failure_is_not_kept(self) -> None:
+        listing = self.listing(Unavailable("not now"), page("a"))
+        self.failureResultOf(self.all(listing), Unavailable)
         assert names(self.successResultOf(self.all(listing))) == ["a"]
+
+    def test_no_end_of_different_ones(self) -> None:
+        listing = self.listing(*[page("a")] * 250)
+        for number in range(250):
+            assert self.successResultOf(self.all(listing, Selection(labels=f"a={number}"))).count == 1
+        assert len(listing._shared) <= 100
 
     def test_it_ends_although_the_cluster_does_not(self) -> None:
         listing = self.listing(Deferred())

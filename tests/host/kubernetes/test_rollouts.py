@@ -10,10 +10,9 @@ from twisted.trial.unittest import TestCase
 
 from appliance.host.errors import Conflict
 from appliance.host.kubernetes.kinds import DAEMON_SETS, DEPLOYMENTS, STATEFUL_SETS, Kind
-from appliance.host.kubernetes.listing import Listing
 from appliance.host.kubernetes.rollouts import Rollouts, progress
 from appliance.host.kubernetes.wire import Workload
-from tests.support.scripted_cluster import Here, ScriptedCluster
+from tests.support.scripted_cluster import ScriptedCluster
 
 LOOKED_AT = {"observedGeneration": 2}
 OVERDUE = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
@@ -57,7 +56,7 @@ class RestartTests(TestCase):
         clock = Clock()
         self.cluster = ScriptedCluster(answers)
         client = cast(Any, self.cluster)
-        rollouts = Rollouts(clock, client, Listing(clock, cast(Any, Here()), client))
+        rollouts = Rollouts(clock, client)
         return Deferred.fromCoroutine(rollouts.restart(DEPLOYMENTS, "ns", "web"))
 
     def test_what_is_sent(self) -> None:
