@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from appliance.cli import main
 from tests.support.engines import Engine
+from tests.support.kubernetes.double import double
+from tests.support.kubernetes.passage import passage
 from tests.support.machine import machine, system_server
 from tests.support.node import command
 from tests.support.server import ROOT, Server, running
@@ -107,6 +109,33 @@ def test_the_examples_of_the_system_api_work_when_pasted(tmp_path: Path, all_eng
     assert ast.literal_eval(containers)["data"]["containers"][0]["name"] == "example"
     assert f"hostname: '{hostname}'" in "\n".join(node)
     assert "name: 'example'" in "\n".join(node)
+
+
+def test_the_examples_of_kubernetes_work_when_pasted(tmp_path: Path) -> None:
+    """In the shell that has logged in by the first of the system API's."""
+    login = block_after("The system API").partition("# Get the summary")[0]
+    with double(tmp_path / "cluster") as cluster:
+        config = f'kubeconfig = "{cluster.kubeconfig()}"\n'
+        with system_server(tmp_path / "server", config) as server, passage(server.machine, cluster.port):
+            server.machine.add_user("your-username", "your-password", "sudo")
+            script = f"cd {tmp_path}\n{login}\n{block_after('Kubernetes')}"
+            finished = subprocess.run(
+                [*server.machine.prefix, "bash", "-eu", "-o", "pipefail"],
+                input=script.replace("localhost:8443", f"localhost:{server.server.port}"),
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=180,
+                check=False,
+            )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    applied, pods, namespaces, deleted = (
+        answer["data"] for answer in map(json.loads, finished.stdout.replace("}{", "}\n{").splitlines())
+    )
+    assert [each["kind"] for each in applied["results"]] == ["Namespace", "ConfigMap"]
+    assert pods == {"pods": [], "count": 0, "continue": ""}
+    assert "example" in [each["name"] for each in namespaces["namespaces"]]
+    assert deleted["message"] == "ConfigMap example/web deleted"
 
 
 def test_the_example_of_a_websocket_works_in_node(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def delete(world: World, kind: Kind, namespace: str, name: str, request: Request
             message = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {text}'
             raise failure(409, "Conflict", message, details(name, kind.group, kind.plural))
     grace = request.parameter("gracePeriodSeconds") or options.get("gracePeriodSeconds")
-    if _dry(request):
+    if _dry(request) or options.get("dryRun") == ["All"]:
         return live
     return remove(world, kind, live, None if grace is None else int(grace))
 
