@@ -1,5 +1,7 @@
 """Certificate authorities, keys and certificates for tests, made on the spot."""
 
+import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -54,6 +56,7 @@ def issue(
     ca: bool = False,
     signs_certificates: bool = True,
     path_length: int | None = None,
+    addresses: Sequence[str] = (),
     now: datetime = NOW,
     begin: datetime | None = None,
     end: datetime | None = None,
@@ -73,7 +76,8 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
     )
     if not ca:
-        names = x509.SubjectAlternativeName([x509.DNSName(name), x509.DNSName("localhost")])
+        hosts = [x509.IPAddress(ipaddress.ip_address(each)) for each in addresses]
+        names = x509.SubjectAlternativeName([x509.DNSName(name), x509.DNSName("localhost"), *hosts])
         builder = builder.add_extension(names, critical=False)
     if ca:
         builder = builder.add_extension(_usage(signs_certificates), critical=True)

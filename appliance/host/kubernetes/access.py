@@ -113,8 +113,8 @@ class _Reading:
 
     def _trust(self, server: ServerUrl) -> Trust:
         cluster = self._selected.cluster
-        key = "certificate-authority-data" if cluster.certificate_authority_data else "certificate-authority"
-        setting = self._selected.setting(key)
+        key = "certificate-authority"
+        setting = self._selected.setting(f"{key}-data" if cluster.certificate_authority_data else key)
         authorities = self._content(key, cluster.certificate_authority_data, cluster.certificate_authority)
         if authorities is not None and cluster.insecure_skip_tls_verify:
             raise ClusterError(f"insecure-skip-tls-verify does not go together with {setting}")

@@ -98,8 +98,7 @@ class ClusterClient:
 
     async def target(self) -> Target:
         """Where requests go, for a connection of another kind. Raises `ClusterAbsent` or `ClusterError`."""
-        connections, credential = await (await self._current()).connections()
-        return connections.target(credential)
+        return (await (await self._current()).line()).target
 
     async def default_namespace(self) -> str:
         """The namespace of the context. Raises `ClusterAbsent` or `ClusterError`."""
@@ -118,35 +117,30 @@ class ClusterClient:
             raise CLUSTER.was_silent(seconds) from None
 
     async def _answer(self, request: Request, limit: int) -> Answer:
-        await self._turns.acquire()
-        try:
+        async with self._turns:
             reply = await self._send(request, streams=False)
             try:
                 return Answer(reply.status, await reply.body.collect(limit))
             finally:
                 reply.body.close()
-        finally:
-            self._turns.release()
 
     async def _send(self, request: Request, *, streams: bool) -> Reply:
         """The answer to a request that is not refused, after asking once more where that may help."""
         pauses, renewed = 0, False
         while True:
             session = await self._current()
-            connections, credential = await session.connections()
-            target = connections.target(credential)
-            client = connections.client(target, streams=streams)
-            reply = await exchange(self._reactor, client, target, request)
+            line = await session.line()
+            reply = await exchange(self._reactor, line, request, streams=streams)
             if reply.status < 300:
                 return reply
             try:
-                if reply.status == 401 and not renewed and session.credentials.refused(credential):
+                if reply.status == 401 and not renewed and session.credentials.refused(line.credential):
                     renewed = True
                 elif reply.status == 429 and request.method == "GET" and pauses < _PAUSES:
                     pauses += 1
                     await self._pause(reply.retry_after)
                 else:
-                    raise await _refusal(reply, target)
+                    raise await _refusal(reply, line.target)
             finally:
                 reply.body.close()
 

@@ -6,13 +6,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import DNSLookupError
 
 from appliance.host.errors import Invalid
 from appliance.host.kubernetes.credentials import Headers
 from appliance.host.kubernetes.errors import CLUSTER
 from appliance.host.kubernetes.failures import explained
-from appliance.host.kubernetes.target import Target
+from appliance.host.kubernetes.session import Line
 from appliance.host.outgoing.body import Body
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -34,14 +34,10 @@ class Request:
         """Path and query as in a URL."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
-    def headers(self, shown: Headers) -> dict[str, list[str]]:
+    def headers(self, shown: Headers) -> Headers:
         """Its own, and those that show who asks."""
-        headers: dict[str, list[str]] = {"Accept": [self.accept]}
-        if self.content is not None:
-            headers["Content-Type"] = [self.content_type]
-        for name, value in shown:
-            headers.setdefault(name, []).append(value)
-        return headers
+        about = () if self.content is None else (("Content-Type", self.content_type),)
+        return ("Accept", self.accept), *about, *shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +56,25 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-async def exchange(reactor: Any, client: Any, target: Target, request: Request) -> Reply:
-    """Send `request` to `target` by treq's `client`.
+async def exchange(reactor: Any, line: Line, request: Request, *, streams: bool) -> Reply:
+    """Send `request` and wait for its answer to begin, which `streams` or is taken as a whole.
 
     Raises `ClusterAbsent` for what was not sent, and `ClusterError`.
     """
     from appliance.host.outgoing import agent
 
     try:
-        response = await client.request(
+        response = await line.connections.request(
             request.method,
-            f"{target.server.base}{request.target}",
-            headers=request.headers(target.headers),
-            data=request.content or None,
-            unbuffered=True,
-            allow_redirects=False,
-            reactor=reactor,
+            f"{line.target.server.base}{request.target}",
+            request.headers(line.target.headers),
+            request.content,
+            streams=streams,
         )
-    except ConnectingCancelledError:
-        raise CancelledError from None  # what the others get, and what a timeout is made of
     except (agent.NOT_CONNECTED, DNSLookupError, *agent.BROKEN) as error:
         if agent.was_cancelled(error):
             raise CancelledError from None
-        raise explained(error, target.server.authority) from error
+        raise explained(error, line.target.server.authority) from error
     body = Body(reactor, agent.WHOLE, CLUSTER)
     response.deliverBody(body)
     return Reply(response.code, body, _seconds(response.headers.getRawHeaders("Retry-After", [])))

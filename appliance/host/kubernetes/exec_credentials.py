@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -43,7 +43,7 @@ class _Status(msgspec.Struct, rename="camel"):
 
 
 class _ExecCredential(msgspec.Struct, rename="camel"):
-    kind: Literal["ExecCredential"]
+    kind: str
     api_version: str
     status: _Status | None = None
 
@@ -115,8 +115,8 @@ class ExecCredentials:
             raise self._trouble(f"it printed no ExecCredential: {error}") from None
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise self._trouble("it did not print JSON") from None
-        if answer.api_version != self._plugin.api_version:
-            raise self._trouble(f"it speaks {shown(answer.api_version, 60)}, not {self._plugin.api_version}")
+        if (answer.kind, answer.api_version) != ("ExecCredential", self._plugin.api_version):
+            raise self._trouble(f"it printed no ExecCredential of {self._plugin.api_version}")
         if answer.status is None:
             raise self._trouble("it printed no status")
         return answer.status

@@ -1,20 +1,35 @@
 """One context of one kubeconfig in use: its credentials, and the connections that are made with them."""
 
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import DeferredLock
 
 from appliance.host.kubernetes.access import Access
 from appliance.host.kubernetes.credentials import Credential, Credentials, Fixed, from_files
 from appliance.host.kubernetes.errors import ClusterError
 from appliance.host.kubernetes.exec_credentials import ExecCredentials
 from appliance.host.kubernetes.target import Target
-from appliance.host.kubernetes.trust import ConnectionCreator, Identity
+from appliance.host.kubernetes.trust import ConnectionCreator
 from appliance.host.outgoing.words import shown
 from appliance.process.run import ProcessRunner
 from appliance.threads import Threads
 
+if TYPE_CHECKING:
+    from appliance.host.outgoing.connections import Connections
+
 KEPT_CONNECTIONS = 4
 IDLE_SECONDS = 15
 """How long a connection is kept that nobody uses; shorter than servers and load balancers keep theirs."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a request takes: what it shows, where it goes, and the connections to go over."""
+
+    credential: Credential
+    target: Target
+    connections: "Connections"
 
 
 class Session:
@@ -25,57 +40,43 @@ class Session:
         self.credentials = credentials
         self._reactor = reactor
         self._threads = threads
-        self._connections: Connections | None = None
+        self._made: Line | None = None
+        self._making = DeferredLock()
 
-    async def connections(self) -> tuple["Connections", Credential]:
-        """What to send requests with, and what they show. Raises `ClusterError`."""
+    async def line(self) -> Line:
+        """What the next request takes; connections are made anew for another certificate. Raises `ClusterError`."""
         credential = await self.credentials.current()
-        if self._connections is None or self._connections.identity != credential.identity:
-            creator = None
-            if self.access.server.secure:
-                creator = await self._threads.run(ConnectionCreator, self.access.trust, credential.identity)
-            self.close()
-            self._connections = Connections(self._reactor, self.access, credential.identity, creator)
-        return self._connections, credential
+        async with self._making:
+            if self._made is None or self._made.credential.identity != credential.identity:
+                made = await self._make(credential)
+                self.close()
+                self._made = made
+            made = self._made
+        if made.credential is not credential:
+            target = replace(made.target, headers=credential.headers)
+            made = self._made = Line(credential, target, made.connections)
+        return made
 
     def close(self) -> None:
         """Let go of idle connections; those in use end with what they are used for."""
-        if self._connections is not None:
-            self._connections.close()
+        if self._made is not None:
+            self._made.connections.close()
 
-
-class Connections:
-    """Connections to one server as one identity, by TLS if there is a `creator`."""
-
-    def __init__(
-        self, reactor: Any, access: Access, identity: Identity | None, creator: ConnectionCreator | None
-    ) -> None:
-        self.identity = identity
-        self._access = access
-        self._reactor = reactor
-        self._creator = creator
-        self._pool: Any = None
-        self._clients: dict[bool, Any] = {}  # treq's, for streams and for answers, made when they are first needed
-
-    def target(self, credential: Credential) -> Target:
-        """Where a request goes that shows `credential`."""
-        return Target(self._access.server, self._access.selected.context, credential.headers, self._creator)
-
-    def client(self, target: Target, *, streams: bool) -> Any:
-        """treq's client: for streams one that uses each connection once, else one that keeps some."""
+    async def _make(self, credential: Credential) -> Line:
         from appliance.host.outgoing import agent
+        from appliance.host.outgoing.connections import Connections
 
-        if streams not in self._clients:
-            endpoint = target.endpoint(self._reactor, agent.SIP if streams else agent.GULP)
-            if not streams:
-                self._pool = agent.pool(self._reactor, KEPT_CONNECTIONS, IDLE_SECONDS)
-            self._clients[streams] = agent.client(self._reactor, endpoint, None if streams else self._pool)
-        return self._clients[streams]
-
-    def close(self) -> None:
-        """Let go of idle connections."""
-        if self._pool is not None:
-            _ = self._pool.closeCachedConnections()
+        creator = None
+        if self.access.server.secure:
+            try:
+                creator = await self._threads.run(ConnectionCreator, self.access.trust, credential.identity)
+            except ClusterError:
+                _ = self.credentials.refused(credential)
+                raise
+        target = Target(self.access.server, self.access.selected.context, credential.headers, creator)
+        answers = target.endpoint(self._reactor, agent.GULP, abrupt=True)
+        streams = target.endpoint(self._reactor, agent.SIP, abrupt=True)
+        return Line(credential, target, Connections(self._reactor, answers, streams, KEPT_CONNECTIONS, IDLE_SECONDS))
 
 
 def open_session(reactor: Any, threads: Threads, runner: ProcessRunner, access: Access) -> Session:

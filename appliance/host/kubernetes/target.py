@@ -7,6 +7,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 
 from appliance.host.kubernetes.server_url import ServerUrl
+from appliance.host.outgoing.tls import AbruptTls
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,15 @@ class Target:
         """What stands before every path; often nothing."""
         return self.server.prefix
 
-    def endpoint(self, reactor: Any, read_size: int) -> IStreamClientEndpoint:
-        """What connects to it, and then reads at most `read_size` bytes at once."""
+    def endpoint(self, reactor: Any, read_size: int, *, abrupt: bool = False) -> IStreamClientEndpoint:
+        """What connects to it, and then reads at most `read_size` bytes at once.
+
+        `abrupt` is for protocols that hang up only when they have sent all: see `AbruptTls`.
+        """
         from appliance.host.outgoing import agent
 
         plain = HostnameEndpoint(reactor, self.host, self.port, timeout=agent.CONNECT_SECONDS)
         tuned = agent.Tuned(cast(IStreamClientEndpoint, plain), read_size)
-        return cast(IStreamClientEndpoint, tuned) if self.tls is None else wrapClientTLS(self.tls, tuned)
+        if self.tls is None:
+            return cast(IStreamClientEndpoint, tuned)
+        return AbruptTls(self.tls, tuned) if abrupt else wrapClientTLS(self.tls, tuned)

@@ -1,8 +1,11 @@
-"""treq as it is used here. It is loaded with this module, so this module is imported when something is first asked."""
+"""Twisted's HTTP client as it is used here. It is what treq is made of, which prepares every request for cookies,
+redirects and gzip: that costs as much again, and takes gzip apart before any limit sees what comes of it.
+
+Loaded when something is first asked.
+"""
 
 from typing import Any, cast
 
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -30,22 +33,10 @@ def was_cancelled(error: Exception) -> bool:
     return any(reason.check(CancelledError) for reason in getattr(error, "reasons", ()))
 
 
-def client(reactor: Any, endpoint: IStreamClientEndpoint, pool: HTTPConnectionPool | None = None) -> HTTPClient:
-    """treq over `agent`."""
-    return HTTPClient(agent(reactor, endpoint, pool))
-
-
 def agent(reactor: Any, endpoint: IStreamClientEndpoint, pool: HTTPConnectionPool | None = None) -> Agent:
     """An agent whose every request goes to `endpoint`, whatever its URL's host: each over a connection of its own, or
-    over those that `pool` keeps. It costs half of what treq does, which prepares for cookies, redirects and gzip."""
+    over those that `pool` keeps."""
     return cast(Agent, Agent.usingEndpointFactory(reactor, _Always(endpoint), pool))
-
-
-def pool(reactor: Any, size: int, idle: int) -> HTTPConnectionPool:
-    """Keeps at most `size` connections that nobody uses, for `idle` seconds."""
-    kept = HTTPConnectionPool(reactor)
-    kept.maxPersistentPerHost, kept.cachedConnectionTimeout = size, idle
-    return kept
 
 
 @implementer(IAgentEndpointFactory)
@@ -59,7 +50,10 @@ class _Always:
 
 @implementer(IStreamClientEndpoint)
 class Tuned:
-    """Reads at most so many bytes at a time from what it connects to, and says nothing of it to the log."""
+    """Reads at most so many bytes at a time from what it connects to, and says nothing of it to the log.
+
+    Who gives up connecting gets `CancelledError`; some endpoints make a host that is not known of it.
+    """
 
     def __init__(self, endpoint: IStreamClientEndpoint, read_size: int) -> None:
         self._endpoint = endpoint
@@ -70,7 +64,21 @@ class Tuned:
         while factory is not None:  # TLS wraps another
             factory.noisy = False
             factory = getattr(factory, "wrappedFactory", None)
-        return self._endpoint.connect(protocolFactory).addCallback(self._tune)
+        connecting = self._endpoint.connect(protocolFactory)
+        given_up = False
+
+        def give_up(_: Deferred[IProtocol]) -> None:
+            nonlocal given_up
+            given_up = True
+            connecting.cancel()
+
+        def tell(result: Any) -> None:
+            if not given_up:
+                connected.callback(result)
+
+        connected: Deferred[IProtocol] = Deferred(give_up)
+        _ = connecting.addCallback(self._tune).addBoth(tell)
+        return connected
 
     def _tune(self, protocol: IProtocol) -> IProtocol:
         transport: Any = cast(Any, protocol).transport

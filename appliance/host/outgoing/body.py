@@ -101,8 +101,9 @@ class Body(Protocol):
         self._ended = True
         if reason.check(*self._whole) is None:
             self._error = self._peer.broke()
-        if self._waking is None:
-            self._wake()
+        if self._reader is not None and self._waking is None:
+            # Not now: what comes next may use the connection again, which is put away after this.
+            self._waking = self._reactor.callLater(0, self._wake)
 
     def _wake(self) -> None:
         self._waking = None

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.error import ConnectingCancelledError
 
 from appliance.host.containers.docker.failures import DOCKER, refusal
 from appliance.host.containers.docker.hijack import Hijacked, hijack
@@ -20,7 +19,7 @@ from appliance.host.outgoing.body import Body
 from appliance.process.reactor import within
 
 if TYPE_CHECKING:
-    from appliance.host.containers.docker.connections import Connections
+    from appliance.host.outgoing.connections import Connections
 
 T = TypeVar("T")
 
@@ -205,20 +204,20 @@ class _Place:
         streams: bool = False,
     ) -> tuple[int, Body]:
         """The status and body of an answer. Raises `EngineAbsent` for what was not sent, and as `call` does."""
-        from appliance.host.containers.docker.connections import Connections
+        from appliance.host.containers.docker.connections import connections
         from appliance.host.outgoing import agent
 
         if self._connections is None:
-            self._connections = Connections(self._reactor, self.path)
+            self._connections = connections(self._reactor, self.path)
         sent = dict(headers or {})
         content = None
         if json is not None:
             content = msgspec.json.encode(json)
             sent["Content-Type"] = "application/json"
         try:
-            response = await self._connections.request(method, target, sent, content, streams=streams)
-        except ConnectingCancelledError:
-            raise CancelledError from None  # what the others get, and what a timeout is made of
+            response = await self._connections.request(
+                method, f"http://docker{target}", sent.items(), content, streams=streams
+            )
         except agent.NOT_CONNECTED as error:
             raise EngineAbsent(f"nothing answers at {self.path}") from error
         except agent.BROKEN as error:
