@@ -10,8 +10,9 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
-from appliance.host.kubernetes import plain_yaml
+from appliance.host.errors import Invalid
 from appliance.host.kubernetes.errors import ClusterError
+from appliance.host.kubernetes.yaml_reader import read_yaml
 from appliance.secret import Secret, decode_hook
 
 InteractiveMode = Literal["Never", "IfAvailable", "Always"]
@@ -146,9 +147,13 @@ def decode(content: bytes, file: Path) -> Kubeconfig:
 
     Raises `ClusterError`, which shows no value.
     """
-    document = _without_nulls(plain_yaml.read(content, str(file)))
     try:
-        return msgspec.convert({} if document is None else document, Kubeconfig, dec_hook=decode_hook)
+        documents = [_without_nulls(each) for _, each in read_yaml(content.decode(), 1)]
+        return msgspec.convert(documents[0] if documents else {}, Kubeconfig, dec_hook=decode_hook)
+    except UnicodeDecodeError:
+        raise ClusterError(f"{file} is not UTF-8") from None
+    except Invalid as error:
+        raise ClusterError(f"{file}: {error.why}") from None
     except msgspec.ValidationError as error:
         raise ClusterError(f"{file} is not a kubeconfig: {error}") from None
 
