@@ -14,10 +14,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from appliance.host.containers.cri.client import CriClient
+from appliance.host.containers.cri.log import CriLog
 from appliance.host.containers.cri.runtime import CriRuntime
 from appliance.host.containers.errors import RuntimeAbsent, RuntimeFailed, RuntimeUnusable
-from appliance.host.containers.model import ContainerImage, Mount
+from appliance.host.containers.model import ContainerImage, LogOptions, Mount
 from appliance.host.errors import Conflict, HostError, Invalid, Unknown
+from appliance.process.reactor import sleep
 from appliance.threads import Threads
 from tests.support.fake_cri import FakeRuntime
 
@@ -247,3 +249,75 @@ class RuntimeTests(CriCase):
         await self.runtime.stop(ID, None)
         await self.runtime.stop(ID, 0)
         self.assertEqual(given, [10, 0])
+
+
+class LogTests(CriCase):
+    """Logs that are read on, by what ends that."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.runtime = CriRuntime(reactor, self.threads, [self.fake.socket])
+        self.addCleanup(self.runtime.close)
+        self.path = Path(self.mktemp()).absolute()
+        self.path.write_bytes(b"2026-01-02T03:04:05Z stdout F one\n")
+        self.state = RUNNING
+        self.fake.answers["ContainerStatus"] = lambda *_: {
+            "status": {"id": ID, "state": self.state, "log_path": str(self.path)}
+        }
+
+    async def follow(self, **options: Any) -> CriLog:
+        log = await self.runtime.log(ID, LogOptions(follow=True, **options))
+        self.assertEqual(await log.read(), b"one\n")
+        return log
+
+    async def test_its_container_ends(self) -> None:
+        log = await self.follow()
+        self.state = EXITED
+        self.assertEqual(await log.read(), b"")
+        log.close()
+
+    async def test_its_container_is_removed(self) -> None:
+        log = await self.follow()
+        self.fake.answers["ContainerStatus"] = lambda _, context: context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+        self.assertEqual(await log.read(), b"")
+        log.close()
+
+    async def test_its_time_ends(self) -> None:
+        log = await self.follow(until=reactor.seconds())
+        self.assertEqual(await log.read(), b"")
+        log.close()
+
+    async def test_its_reader_goes(self) -> None:
+        log = await self.follow()
+        reading: Deferred[bytes] = Deferred.fromCoroutine(log.read())
+        log.close()
+        self.assertEqual(await reading, b"")
+        self.assertEqual(await log.read(), b"")
+
+    async def test_its_reader_is_cancelled(self) -> None:
+        log = await self.follow()
+        reading: Deferred[bytes] = Deferred.fromCoroutine(log.read())
+        reading.cancel()
+        with self.assertRaises(CancelledError):
+            await reading
+        log.close()
+
+    async def test_its_runtime_stops(self) -> None:
+        """Containers run on without it, and so does the log."""
+        log = await self.follow()
+        await self.threads.run(self.fake.stop)
+        reading: Deferred[bytes] = Deferred.fromCoroutine(log.read())
+        await sleep(reactor, 1.5)
+        with self.path.open("ab") as file:
+            file.write(b"2026-01-02T03:04:06Z stderr F two\n")
+        self.assertEqual(await reading, b"two\n")
+        log.close()
+        self.fake.start()
+
+    async def test_what_is_no_log_is_let_go_of(self) -> None:
+        self.path.unlink()
+        os.mkfifo(self.path)
+        error = await self.failure(self.runtime.log(ID, LogOptions()))
+        self.assertIs(type(error), RuntimeFailed)
+        opened = [os.path.realpath(each.path) for each in os.scandir("/proc/self/fd")]
+        self.assertNotIn(str(self.path), opened)

@@ -122,6 +122,22 @@ def test_a_piece_of_a_file_may_begin_anywhere_in_a_line(tmp_path: Path) -> None:
             assert read_all(path, LogOptions(tail=7)) == b"5\n6\n7\n8\n9\n10\n11\n"
 
 
+def test_what_is_too_new_is_not_too_old(tmp_path: Path) -> None:
+    path = tmp_path / "any.log"
+    path.write_bytes(written([("stdout", True, b"%d" % number) for number in range(30)]))
+    with mock.patch.object(log_file, "CHUNK", 200):
+        assert read_all(path, LogOptions(since=BEGIN + 15.0, until=BEGIN + 35.0)) == b"2\n3\n"
+
+
+def test_lines_are_looked_for_at_the_end_of_a_very_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "any.log"
+    path.write_bytes(written([("stdout", True, b"%d" % number) for number in range(100)]))
+    monkeypatch.setattr(log_file, "CHUNK", 200)
+    monkeypatch.setattr(log_file, "SEARCH_LIMIT", 500)
+    assert read_all(path, LogOptions(tail=50)).split() == [b"%d" % number for number in range(87, 100)]
+    assert read_all(path, LogOptions(tail=50, stdout=False)) == b""
+
+
 @given(st.binary(max_size=300))
 def test_anything_else_gives_nothing_and_no_error(data: bytes) -> None:
     lines = LogLines(Selection(LogOptions()), timestamps=True)

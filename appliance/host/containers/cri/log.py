@@ -10,8 +10,10 @@ from appliance.host.containers.model import LogOptions
 from appliance.process.reactor import sleep
 from appliance.threads import Threads
 
-_PAUSES = (0.1, 0.1, 0.2, 0.4, 0.8)
+_PAUSES = (0.1, 0.2, 0.4, 0.8)
 """Seconds between two looks at a file that does not grow, the last of them from then on."""
+_LAST_PAUSE = 0.2
+"""Seconds after the end of a container in which its runtime may still write what it has printed."""
 
 
 class CriLog:
@@ -60,12 +62,13 @@ class CriLog:
     async def _wait(self) -> None:
         """Wait for the file to grow, and see whether it will: what has come until then is read in any case."""
         until = self._options.until
-        if self._looks == 0 or self._looks >= len(_PAUSES):
+        look = min(self._looks, len(_PAUSES) - 1)
+        self._looks += 1
+        if look in (0, len(_PAUSES) - 1):
             self._goes_on = (until is None or self._reactor.seconds() <= until) and await self._runs()
         if self._closed:
             return
-        self._pausing = sleep(self._reactor, _PAUSES[min(self._looks, len(_PAUSES) - 1)])
-        self._looks += 1
+        self._pausing = sleep(self._reactor, _PAUSES[look] if self._goes_on else _LAST_PAUSE)
         try:
             await self._pausing
         except CancelledError:

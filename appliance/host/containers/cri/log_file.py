@@ -10,6 +10,8 @@ from appliance.host.containers.errors import RuntimeFailed
 from appliance.host.containers.model import LogOptions
 
 CHUNK = 128 * 1024
+SEARCH_LIMIT = 256 << 20
+"""Bytes before the end of a log in which lines are looked for, some seconds' work; the kubelet keeps logs to 10 MiB."""
 
 
 class LogFile:
@@ -131,7 +133,7 @@ def find(file: int, end: int, options: LogOptions) -> tuple[int, int]:
     """Where to read from, in an open log up to `end`, and where the first line that is asked for has its last part.
 
     Looks from the end for the last `tail` lines, and for those since a time: a piece of `CHUNK` bytes in which all are
-    older ends the search.
+    older ends the search, and so does `SEARCH_LIMIT`.
     """
     if options.tail == 0:
         return end, end
@@ -139,7 +141,8 @@ def find(file: int, end: int, options: LogOptions) -> tuple[int, int]:
         return 0, 0
     search = _Search(options, end)
     behind = b""
-    while end > 0:
+    limit = max(0, end - SEARCH_LIMIT)
+    while end > limit:
         begin = max(0, end - CHUNK)
         data = os.pread(file, end - begin, begin) + behind
         search.recent = search.old = False
@@ -153,7 +156,7 @@ def find(file: int, end: int, options: LogOptions) -> tuple[int, int]:
         if search.old and not search.recent and (not search.open or search.first - begin > HELD_LIMIT):
             return search.begin, search.first
         behind, end = data[:HEAD_LIMIT], begin
-    return 0, 0
+    return search.begin, search.first
 
 
 class _Search:
@@ -189,6 +192,8 @@ class _Search:
                 self.open.add(found.stream)
                 if self._left is not None:
                     self._left -= 1
-            else:
+            elif self._selection.is_too_old(found):
                 self.old = True
+            else:
+                self.recent = True
         return self._left == 0 and self.first - at > HELD_LIMIT

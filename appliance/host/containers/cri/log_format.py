@@ -49,17 +49,22 @@ class Selection:
     def __init__(self, options: LogOptions) -> None:
         pairs = ((b"stdout", options.stdout), (b"stderr", options.stderr))
         self.streams = frozenset(name for name, wanted in pairs if wanted)
-        self.since = options.since
+        self._since = options.since
         self._until = options.until
 
     def within(self, found: Head) -> bool:
         """Whether it was written in the time that is asked for."""
-        if self.since is None and self._until is None:
+        if self._since is None and self._until is None:
             return True
         at = found.seconds()
         if at is None:
             return False
-        return (self.since is None or at >= self.since) and (self._until is None or at <= self._until)
+        return (self._since is None or at >= self._since) and (self._until is None or at <= self._until)
+
+    def is_too_old(self, found: Head) -> bool:
+        """Whether it was written before that time."""
+        at = found.seconds()
+        return self._since is not None and at is not None and at < self._since
 
 
 @dataclass(slots=True)
