@@ -100,6 +100,11 @@ def granted_networks(actor: Actor, moment: int) -> Any:
     return select(access_grants.c.network_id).where(access_grants.c.node_id.is_(None), *_good(actor, moment))
 
 
+def granted_nodes(actor: Actor, moment: int) -> Any:
+    """A query for the nodes that a system admin was given access to one by one, which counts at this moment."""
+    return select(access_grants.c.node_id).where(access_grants.c.node_id.is_not(None), *_good(actor, moment))
+
+
 def granted(connection: Connection, actor: Actor, network_id: int, moment: int, node_id: int | None = None) -> bool:
     """Whether a system admin was given access, to the network or to that node of it, that counts at this moment."""
     if not actor.system_admin:

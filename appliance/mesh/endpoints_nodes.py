@@ -47,7 +47,7 @@ class NodeEndpoints:
 
     @routes.get("", reply=list[NodeReply], who=user, query=NodesQuery, statuses=(403, 404))
     async def list_nodes(self, call: Call, query: NodesQuery) -> list[NodeReply]:
-        """The nodes of a network, or of all the caller is in. System admins need a grant of the network's owner."""
+        """The nodes of a network, or of all the caller is in. System admins see what an owner has granted."""
         moment = now(self._clock)
         found = await self._nodes.visible(actor_of(call), query.network_id)
         return [node_reply(node, moment) for node in found]

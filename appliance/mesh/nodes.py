@@ -4,11 +4,11 @@ from ipaddress import ip_network
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 from twisted.internet.interfaces import IReactorTime
 
 from appliance.database.store import Store
-from appliance.mesh.access import granted, granted_networks, node_rights, rights
+from appliance.mesh.access import granted, granted_networks, granted_nodes, node_rights, rights
 from appliance.mesh.actor import Actor
 from appliance.mesh.addresses import choose, release
 from appliance.mesh.certificates.keys import new_host_key
@@ -56,18 +56,22 @@ class Nodes:
         self._vault = vault
 
     async def visible(self, actor: Actor, network_id: int | None) -> list[Node]:
-        """The nodes of a network, or of all networks whose nodes the user may see. Raises `Missing`, `Denied`."""
+        """The nodes of a network, or of all networks, that the user may see. Raises `Missing`, `Denied`."""
         moment = now(self._clock)
 
         def work(connection: Connection) -> list[Node]:
             query = select_nodes().order_by(nodes.c.id)
-            if network_id is not None:
-                his = rights(connection, actor, network_id)
-                his.require(his.member or granted(connection, actor, network_id, moment))
-                query = query.where(nodes.c.network_id == network_id)
-            else:
-                query = query.where(nodes.c.network_id.in_(_visible_networks(actor, moment)))
-            return [to_node(row) for row in connection.execute(query)]
+            if network_id is None:
+                query = query.where(_visible(actor, moment))
+                return [to_node(row) for row in connection.execute(query)]
+            his = rights(connection, actor, network_id)
+            query = query.where(nodes.c.network_id == network_id)
+            sees_all = his.member or granted(connection, actor, network_id, moment)
+            if not sees_all:
+                query = query.where(nodes.c.id.in_(granted_nodes(actor, moment)))
+            found = [to_node(row) for row in connection.execute(query)]
+            his.require(sees_all or bool(found))
+            return found
 
         return await self._store.run(work)
 
@@ -270,10 +274,13 @@ class Nodes:
         issue_for(connection, self._vault, find(connection, node.network_id), node, moment, None)
 
 
-def _visible_networks(actor: Actor, moment: int) -> Any:
-    """The networks whose nodes the user may see."""
+def _visible(actor: Actor, moment: int) -> Any:
+    """What holds for the nodes that the user may see."""
     own = select(permissions.c.network_id).where(permissions.c.user_id == actor.user_id)
-    return own.union(granted_networks(actor, moment)) if actor.system_admin else own
+    if not actor.system_admin:
+        return nodes.c.network_id.in_(own)
+    networks = own.union(granted_networks(actor, moment))
+    return or_(nodes.c.network_id.in_(networks), nodes.c.id.in_(granted_nodes(actor, moment)))
 
 
 def _changed_values(node: NodeRow, change: NodeChange) -> dict[str, Any]:

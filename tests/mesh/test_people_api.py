@@ -215,7 +215,11 @@ def test_access_grants(server: MeshServer) -> None:
         "reason": "a ticket",
     }
     assert [server.api("support", "GET", f"/nodes/{node}").status for node in nodes] == [200, 404]
-    assert server.api("support", "GET", f"/nodes?network_id={network}").status == 403
+    another = server.new_network("hans", "not granted")
+    elsewhere = server.new_node("hans", another, "c")["node_id"]
+    for path in (f"/nodes?network_id={network}", "/nodes"):
+        assert [each["id"] for each in server.good("support", "GET", path)] == nodes[:1]
+    assert server.api("support", "GET", f"/nodes?network_id={another}").status == 403
     assert server.good("support", "GET", f"/networks/{network}")["ca_cert_path"] is None
     whole = server.good("hans", "POST", "/access-grants", body)
     assert [each["id"] for each in server.good("support", "GET", f"/nodes?network_id={network}")] == nodes
@@ -232,6 +236,9 @@ def test_access_grants(server: MeshServer) -> None:
     assert server.api("support", "GET", f"/nodes/{nodes[1]}").status == 404
     change_row(server, "UPDATE mesh_access_grants SET expires_at = 1 WHERE id = ?", grant["id"])
     assert server.api("support", "GET", f"/nodes/{nodes[0]}").status == 404
+    assert server.api("support", "GET", f"/nodes?network_id={network}").status == 403
+    assert server.good("support", "GET", "/nodes") == []
+    assert [each["id"] for each in server.good("hans", "GET", "/nodes")] == [*nodes, elsewhere]
     assert server.good("support", "GET", "/access-grants") == []
     every = server.good("hans", "GET", "/access-grants?active_only=false")
     assert [each["revoked_at"] is None for each in every] == [False, True]
