@@ -98,6 +98,7 @@ class Appliance(Service):
                 database=self._database,
                 threads=self._threads,
                 background=self._background,
+                redactor=self._redactor,
             )
         )
         write = sys.stdout.buffer.write if server.access_log else _discard

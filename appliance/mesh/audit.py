@@ -1,18 +1,22 @@
 """The mesh's own audit: written in the transaction of what it tells of, and shown by GET audit."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, insert, select
 
 from appliance.database.redaction import Redactor
+from appliance.database.store import Store
 from appliance.mesh.actor import Actor
 from appliance.mesh.store.rows import columns_of, to_structs
 from appliance.mesh.store.tables import audit
 
+T = TypeVar("T")
+
 _INSERT = insert(audit)
-_redactor = Redactor()
+_REDACTOR = "appliance_redactor"  # an option of a connection
+_DEFAULT = Redactor()
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -53,8 +57,24 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     until: int | None = None
 
 
+class AuditedStore:
+    """A store on whose connections `record` knows all names that mean secrets, those of the settings too."""
+
+    def __init__(self, store: Store, redactor: Redactor) -> None:
+        self._store = store
+        self._redactor = redactor
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Implements `Store`."""
+        return await self._store.run(lambda connection: work(self._knowing(connection)))
+
+    def _knowing(self, connection: Connection) -> Connection:
+        return connection.execution_options(**{_REDACTOR: self._redactor})
+
+
 def record(connection: Connection, actor: Actor, moment: int, event: Event) -> None:
     """Write one entry. Secrets are taken out of the details by their names."""
+    redactor = connection.get_execution_options().get(_REDACTOR, _DEFAULT)
     connection.execute(
         _INSERT,
         {
@@ -66,7 +86,7 @@ def record(connection: Connection, actor: Actor, moment: int, event: Event) -> N
             "resource_type": event.resource_type,
             "resource_id": event.resource_id,
             "result": event.result,
-            "details": _encode(_redactor.redact(event.details)).decode(),
+            "details": _encode(redactor.redact(event.details)).decode(),
             "client_ip": actor.address or None,
         },
     )

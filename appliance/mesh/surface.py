@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.background import Background
 from appliance.database.audit import AuditLog
 from appliance.database.postgresql import PostgreSQL
+from appliance.database.redaction import Redactor
 from appliance.database.store import Store
 from appliance.database.thread import Database
 from appliance.database.trail import Trail
@@ -38,6 +39,7 @@ class Foundations:
     database: Database
     threads: Threads
     background: Background
+    redactor: Redactor
 
 
 class Mesh:
@@ -138,6 +140,7 @@ class Mesh:
 
     def _assemble(self) -> "Assembly":
         from appliance.mesh.assembly import Assembly
+        from appliance.mesh.audit import AuditedStore
 
         store: Store = self._foundations.database if self._server is None else self._server
-        return Assembly(self._foundations, store, self._vault)
+        return Assembly(self._foundations, AuditedStore(store, self._foundations.redactor), self._vault)
