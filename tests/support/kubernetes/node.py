@@ -106,9 +106,12 @@ class Node:
             policy = pod["spec"]["restartPolicy"]
             if policy == "Never" or (policy == "OnFailure" and code == 0) or not self._alive(pod):
                 return
+            container.last_state = container.state
+            if container.restarts:  # the first time it is not waited for
+                container.state = {"waiting": {"reason": "CrashLoopBackOff"}}
+                self._publish(pod)
             await asyncio.sleep(_BACK_OFF[min(container.restarts, len(_BACK_OFF) - 1)])
             container.restarts += 1
-            container.last_state, container.state = container.state, {"waiting": {"reason": "CrashLoopBackOff"}}
 
     async def _run_once(self, pod: Mapping[str, Any], spec: Document, container: Container) -> int:
         argv = [*(spec.get("command") or ["/bin/sh"]), *(spec.get("args") or [])]
