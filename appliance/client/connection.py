@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from appliance.client.errors import ClientError, Unreachable
 from appliance.client.login import TIMEOUT, Envelope, unreachable
+from appliance.client.message import Message
 from appliance.client.remote import Remote
 from appliance.secret import Secret
 
@@ -35,7 +36,7 @@ class End(NamedTuple):
 
 class Connection(WebSocketClientProtocol):
     """
-    An open WebSocket. `async for message in connection` gives each message as a dictionary until the end.
+    An open WebSocket. `async for message in connection` gives each message until the end.
 
     One at a time may iterate; raises `ClientError` for what is no message. `end` tells how it ended, once it has.
     """
@@ -68,16 +69,13 @@ class Connection(WebSocketClientProtocol):
     def __aiter__(self) -> "Connection":
         return self
 
-    async def __anext__(self) -> dict[str, Any]:
+    async def __anext__(self) -> Message:
         while not self._messages:
             if self.end is not None:
                 raise StopAsyncIteration
             self._taker = Deferred()
             await self._taker
-        try:
-            message = msgspec.json.decode(self._messages.popleft(), type=dict[str, Any])
-        except msgspec.DecodeError:
-            raise ClientError("The server sends what is no message") from None
+        message = Message(self._messages.popleft())
         if self._paused and len(self._messages) < WAITING_LIMIT // 2:
             self._paused = False
             self.transport.resumeProducing()
@@ -101,6 +99,13 @@ class Connection(WebSocketClientProtocol):
         """The connection is gone, or is going."""
         self.end = End(code or 1006, reason or "")
         self._wake()
+
+    def processHandshake(self) -> None:
+        """Look at the server's answer. Autobahn decodes it before it checks it."""
+        try:
+            super().processHandshake()
+        except ValueError:
+            self.failHandshake("The server answers what is no HTTP")
 
     def failHandshake(self, reason: str) -> None:
         """The server does not want to: in its own words, where they have come."""
@@ -143,6 +148,6 @@ async def connect(reactor: Any, remote: Remote, path: str, token: Secret) -> Con
 def _words_of(response: bytes) -> str | None:
     try:
         reply = msgspec.json.decode(response.partition(b"\r\n\r\n")[2], type=Envelope)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return reply.error.message if reply.error is not None else None

@@ -1,9 +1,8 @@
 """How far a reader of the log has come, so that a new connection goes on where the old one broke."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-Entry = Mapping[str, Any]
+from appliance.client.log_lines import Entry
 
 
 class Progress:
@@ -41,8 +40,8 @@ class Progress:
         if entry in self._again:
             self._again.remove(entry)
             return False
-        if entry["timestamp"] != self._last:
-            self._last = entry["timestamp"]
+        if entry.timestamp != self._last:
+            self._last = entry.timestamp
             self._shown.clear()
         self._shown.append(entry)
         return True

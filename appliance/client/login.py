@@ -1,7 +1,8 @@
 """The token a command shows: out of a file, or by logging in with a password that is asked for."""
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from treq.client import HTTPClient
@@ -16,12 +17,13 @@ from appliance.secret import Secret
 TIMEOUT = 60.0
 _TOKEN_LIMIT = 16 << 10
 _REPLY_LIMIT = 256 << 10
+_ONE_WORD = r"^[!-~]+$(?!\n)"
 
 
 class LoggedIn(msgspec.Struct):
     """What a log-in brings."""
 
-    token: str
+    token: Annotated[str, msgspec.Meta(pattern=_ONE_WORD)]
 
 
 class Refusal(msgspec.Struct):
@@ -45,7 +47,7 @@ def read_token(path: Path) -> Secret:
         raise ClientError(f"{path} cannot be read: {error}") from None
     except UnicodeDecodeError:
         raise ClientError(f"{path} does not hold a token") from None
-    if not token or not token.isprintable() or " " in token:
+    if not re.fullmatch(_ONE_WORD, token):
         raise ClientError(f"{path} does not hold a token")
     return Secret(token)
 
@@ -67,7 +69,7 @@ async def log_in(reactor: Any, remote: Remote, username: str, password: Secret) 
         raise unreachable(remote, error) from None
     try:
         reply = msgspec.json.decode(body, type=Envelope)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise ClientError(f"{remote.authority} answers the log-in with {response.code} and no envelope") from None
     if reply.data is None:
         raise ClientError(reply.error.message if reply.error is not None else "The log-in was refused")

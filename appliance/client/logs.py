@@ -3,14 +3,16 @@
 from typing import Any
 
 import click
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 
 from appliance.client.command import INTERRUPTED, Access, reaches_a_server, run
 from appliance.client.connection import Connection
 from appliance.client.errors import ClientError, Unreachable
-from appliance.client.log_lines import lines
+from appliance.client.log_lines import Entry, lines
 from appliance.client.log_progress import Progress
+from appliance.client.message import Refused
 from appliance.client.output import Output
 from appliance.client.text import printable
 
@@ -56,6 +58,10 @@ def logs(access: Access, follow: bool, count: int | None, **filters: str | None)
         return await _Reading(reactor, access, progress, Output(), patient=follow).run()
 
     run(work, access)
+
+
+class _Data(msgspec.Struct):
+    payload: Entry
 
 
 class _Reading:
@@ -114,18 +120,20 @@ class _Reading:
         """Print what comes; True when that was all, False when the connection is lost."""
         connection.send("subscribe", payload={"filters": self._progress.filters()})
         async for message in connection:
-            match message.get("type"):
+            match message.type:
                 case "data":
                     self._failures, self._pause = 0, _FIRST_PAUSE
-                    if self._progress.is_new(message["payload"]):
-                        self._output.write(lines(message["payload"], colours=self._output.colours))
+                    entry = message.decode(_Data).payload
+                    if self._progress.is_new(entry):
+                        self._output.write(lines(entry, colours=self._output.colours))
                     if self._output.is_broken:
                         raise CancelledError
                 case "end":
                     await connection.closed()
                     return True
-                case "error" if self._failures and message.get("code") in _FOR_NOW:
-                    connection.close()
                 case "error":
-                    raise ClientError(str(message.get("error")))
+                    refused = message.decode(Refused)
+                    if not self._failures or refused.code not in _FOR_NOW:
+                        raise ClientError(refused.error)
+                    connection.close()
         return False

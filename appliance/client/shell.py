@@ -3,9 +3,10 @@
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import click
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import deferLater
@@ -14,6 +15,7 @@ from appliance.client.command import Access, reaches_a_server, run
 from appliance.client.connection import Connection
 from appliance.client.errors import ClientError
 from appliance.client.local_terminal import Keyboard, LocalTerminal
+from appliance.client.message import Refused
 from appliance.client.text import printable
 
 PATH = "/ws/terminal"
@@ -54,6 +56,33 @@ def shell(access: Access, shell: str | None) -> None:
     finally:
         for terminal in terminals:  # after a signal
             terminal.leave()
+
+
+class _SessionFacts(msgspec.Struct):
+    session: str
+    complete: bool
+
+
+class _Session(msgspec.Struct):
+    payload: _SessionFacts
+
+
+class _OutputFacts(msgspec.Struct):
+    data: str
+
+
+class _Output(msgspec.Struct):
+    id: int
+    payload: _OutputFacts
+
+
+class _ExitFacts(msgspec.Struct):
+    code: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+    signal: str | None = None
+
+
+class _Exit(msgspec.Struct):
+    payload: _ExitFacts
 
 
 class _Remote:
@@ -105,31 +134,35 @@ class _Remote:
             request["shell"] = self._shell
         connection.send("subscribe", payload=request)
         async for message in connection:
-            payload = message.get("payload") or {}
-            match message.get("type"):
+            match message.type:
                 case "session":
-                    self._begin(connection, payload)
+                    self._begin(connection, message.decode(_Session).payload)
                 case "output":
-                    self._last = message["id"]
-                    self._terminal.show(payload["data"])
+                    output = message.decode(_Output)
+                    self._last = output.id
+                    self._terminal.show(output.payload.data)
                 case "exit":
+                    exit = message.decode(_Exit).payload
                     await connection.closed()
-                    return _exit_code(payload)
-                case "error" if self._connection is None:
-                    raise ClientError(str(message.get("error")))
+                    return _exit_code(exit)
                 case "error":
-                    self._say(printable(str(message.get("error"))))
+                    why = message.decode(Refused).error
+                    if self._connection is None:
+                        raise ClientError(why)
+                    self._say(printable(why))
         self._connection = None
         return None
 
-    def _begin(self, connection: Connection, facts: dict[str, Any]) -> None:
+    def _begin(self, connection: Connection, facts: "_SessionFacts") -> None:
+        if self._connection is not None:
+            raise ClientError("The server begins another session in the middle of one")
         first = self._session is None
-        self._session = facts["session"]
+        self._session = facts.session
         self._connection = connection
         if first:
             self._terminal.enter(self._resized)
             self._keyboard.start()
-        elif not facts["complete"]:
+        elif not facts.complete:
             self._say("some of the output is lost")
         connection.transport.registerProducer(self._keyboard, True)
 
@@ -188,9 +221,9 @@ def _nothing() -> None:
     pass
 
 
-def _exit_code(payload: dict[str, Any]) -> int:
+def _exit_code(facts: "_ExitFacts") -> int:
     """As a shell gives it for its children: 128 and the number of the signal where it was one."""
-    if payload["code"] is not None:
-        return int(payload["code"])
-    number = signal.Signals.__members__.get(str(payload["signal"]))
+    if facts.code is not None:
+        return facts.code
+    number = signal.Signals.__members__.get(facts.signal or "")
     return _SIGNALLED + (number or 0)

@@ -9,7 +9,9 @@ import click
 from appliance.client.command import Access, reaches_a_server, run
 from appliance.client.connection import Connection
 from appliance.client.errors import ClientError
-from appliance.client.top_screen import METRICS, line, screen
+from appliance.client.message import Refused
+from appliance.client.sample import Sample, Samples
+from appliance.client.top_screen import line, screen
 
 PATH = "/ws/metrics"
 ENTER = "\x1b[?1049h\x1b[?25l"
@@ -48,17 +50,13 @@ def top(access: Access, interval: int, count: int | None) -> None:
 
 async def _follow(connection: Connection, display: "_Display", count: int | None) -> None:
     """Show `count` samples, or all there are. Raises `ClientError` when the server ends it."""
-    sample: dict[str, Any] = {}
+    samples = Samples()
     shown = 0
     async for message in connection:
-        if message.get("type") == "error":
-            raise ClientError(str(message.get("error")))
-        if message.get("type") != "metric" or message.get("metric") not in METRICS:
-            continue
-        if sample.get("timestamp") != message["timestamp"]:
-            sample = {"timestamp": message["timestamp"]}
-        sample[message["metric"]] = message["data"]
-        if all(metric in sample for metric in METRICS):
+        if message.type == "error":
+            raise ClientError(message.decode(Refused).error)
+        sample = samples.take(message) if message.type == "metric" else None
+        if sample is not None:
             display.show(sample)
             shown += 1
             if shown == count:
@@ -73,7 +71,7 @@ class _Display:
         self._full = sys.stdout.isatty()
         self._entered = False
 
-    def show(self, sample: dict[str, Any]) -> None:
+    def show(self, sample: Sample) -> None:
         """Show a sample in the place of the one before, or below it."""
         if self._full:
             width, height = shutil.get_terminal_size()

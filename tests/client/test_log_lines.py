@@ -4,17 +4,12 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from appliance.client.log_lines import lines
+from appliance.client.errors import ClientError
+from appliance.client.log_lines import Entry, lines
 
-ENTRY = {
-    "timestamp": "2025-08-01T10:30:05.000001Z",
-    "level": "info",
-    "unit": "sshd",
-    "message": "hello",
-    "hostname": "box",
-    "pid": 7,
-}
+ENTRY = Entry("2025-08-01T10:30:05.000001Z", level="info", unit="sshd", message="hello", hostname="box", pid=7)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +36,7 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
 )
 def test_plain(changes: dict[str, Any], expected: str) -> None:
-    assert lines({**ENTRY, **changes}, colours=False) == expected
+    assert lines(replace(ENTRY, **changes), colours=False) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,11 +44,17 @@ def test_plain(changes: dict[str, Any], expected: str) -> None:
     [("critical", "1;31"), ("error", "1;31"), ("warning", "1;33"), ("notice", "1"), ("debug", "2")],
 )
 def test_colours(level: str, colour: str) -> None:
-    text = lines({**ENTRY, "level": level, "message": "one\ntwo"}, colours=True)
+    text = lines(replace(ENTRY, level=level, message="one\ntwo"), colours=True)
     assert text.count(f"\x1b[{colour}m") == text.count("\x1b[0m") == 2
     assert text.startswith("Aug  1 12:30:05 box sshd[7]: \x1b")
-    assert "\x1b" not in lines({**ENTRY, "level": level}, colours=False)
+    assert "\x1b" not in lines(replace(ENTRY, level=level), colours=False)
 
 
 def test_info_has_no_colour() -> None:
     assert lines(ENTRY, colours=True) == lines(ENTRY, colours=False)
+
+
+@pytest.mark.parametrize("timestamp", ["", "yesterday", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_is_none(timestamp: str) -> None:
+    with pytest.raises(ClientError, match="a time that is none"):
+        lines(replace(ENTRY, timestamp=timestamp), colours=False)

@@ -1,14 +1,13 @@
 """Where a reader of the log goes on."""
 
-from typing import Any
-
 from twisted.internet.task import Clock
 
+from appliance.client.log_lines import Entry
 from appliance.client.log_progress import Progress
 
 
-def entry(second: int, message: str = "x") -> dict[str, Any]:
-    return {"timestamp": f"2025-08-01T10:30:{second:02}Z", "message": message}
+def entry(second: int, message: str = "x") -> Entry:
+    return Entry(f"2025-08-01T10:30:{second:02}Z", level="info", unit="u", message=message, hostname="h", pid=1)
 
 
 def test_it_goes_on_at_the_last_entry() -> None:

@@ -1,49 +1,52 @@
 """A sample as text."""
 
-from typing import Any
-
+import msgspec
 import pytest
 
+from appliance.client.sample import Sample
 from appliance.client.top_screen import amount, bar, line, screen
 
-SAMPLE: dict[str, Any] = {
-    "timestamp": "2027-01-15T08:00:00.000Z",
-    "cpu": {"usage_percent": 25.0, "cores": [{"core": number, "usage_percent": 12.5} for number in range(10)]},
-    "memory": {
-        "total": 8 << 30,
-        "used": 2 << 30,
-        "used_percent": 25.0,
-        "swap_total": 1 << 30,
-        "swap_used": 0,
-        "swap_used_percent": 0.0,
+SAMPLE = msgspec.convert(
+    {
+        "timestamp": "2027-01-15T08:00:00.000Z",
+        "cpu": {"usage_percent": 25.0, "cores": [{"core": number, "usage_percent": 12.5} for number in range(10)]},
+        "memory": {
+            "total": 8 << 30,
+            "used": 2 << 30,
+            "used_percent": 25.0,
+            "swap_total": 1 << 30,
+            "swap_used": 0,
+            "swap_used_percent": 0.0,
+        },
+        "disk": {
+            "disks": [
+                {
+                    "mount_point": "/srv/a-very-long\x1b[31mname/of/a/mount",
+                    "total": 1 << 40,
+                    "free": 1 << 39,
+                    "used_percent": 50.0,
+                    "io_stats": {"read_bytes_per_sec": 1536.0, "write_bytes_per_sec": 0.0},
+                }
+            ]
+        },
+        "network": {
+            "interfaces": [
+                {
+                    "name": name,
+                    "rx_bytes_per_sec": 2048.0,
+                    "tx_bytes_per_sec": 10.0,
+                    "rx_packets_per_sec": 3.2,
+                    "tx_packets_per_sec": 1.0,
+                    "rx_errors": 1,
+                    "tx_errors": 2,
+                }
+                for name in ("lo", "eth0")
+            ]
+        },
+        "load": {"load1": 0.5, "load5": 0.25, "load15": 0.125},
     },
-    "disk": {
-        "disks": [
-            {
-                "mount_point": "/srv/a-very-long\x1b[31mname/of/a/mount",
-                "total": 1 << 40,
-                "free": 1 << 39,
-                "used_percent": 50.0,
-                "io_stats": {"read_bytes_per_sec": 1536.0, "write_bytes_per_sec": 0.0},
-            }
-        ]
-    },
-    "network": {
-        "interfaces": [
-            {
-                "name": name,
-                "rx_bytes_per_sec": 2048.0,
-                "tx_bytes_per_sec": 10.0,
-                "rx_packets_per_sec": 3.2,
-                "tx_packets_per_sec": 1.0,
-                "rx_errors": 1,
-                "tx_errors": 2,
-            }
-            for name in ("lo", "eth0")
-        ]
-    },
-    "load": {"load1": 0.5, "load5": 0.25, "load15": 0.125},
-}
+    Sample,
+)
 
 
 @pytest.mark.parametrize(
