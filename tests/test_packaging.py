@@ -127,7 +127,7 @@ def test_twistd_finds_the_plugin(scripts: Path, tmp_path: Path) -> None:
         pytest.skip("an installation in the environment of the tests hides the one under test; tox has none")
     program = "import appliance, twisted.plugins.appliance_plugin as p; print(appliance.__file__, p.__file__)"
     for file in called(scripts / "python", "-c", program, cwd=tmp_path).split():
-        assert not file.startswith((str(ROOT), sysconfig.get_path("purelib")))
+        assert not Path(file).is_relative_to(ROOT) and not file.startswith(sysconfig.get_path("purelib"))
     # As the script `twistd` does it: a path of its own, not the working directory, comes first.
     twistd = "import sys; sys.path[0] = sys.argv.pop(1); from twisted.scripts.twistd import run; run()"
     output = called(scripts / "python", "-c", twistd, scripts, "--help", cwd=tmp_path)
@@ -142,7 +142,7 @@ def test_the_console_script_works(scripts: Path, tmp_path: Path) -> None:
 def test_the_data_files_are_found(scripts: Path, tmp_path: Path) -> None:
     program = "from appliance import data; print(data.root()); print(data.path('scripts/update').read_text()[:2])"
     folder, start = called(scripts / "python", "-c", program, cwd=tmp_path).splitlines()
-    assert not folder.startswith(str(ROOT))
+    assert not Path(folder).is_relative_to(ROOT)
     assert start == "#!"
     missing = "from appliance import data\ntry: data.path('none')\nexcept FileNotFoundError as e: print(e)"
     assert "data file none is missing" in called(scripts / "python", "-c", missing, cwd=tmp_path)
