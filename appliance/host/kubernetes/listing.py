@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from appliance.host.errors import Invalid, Unavailable
@@ -16,7 +16,7 @@ from appliance.host.kubernetes.kinds import Kind
 from appliance.host.kubernetes.views import View
 from appliance.host.kubernetes.wire import ListMetadata, Page
 from appliance.host.shared import Fresh
-from appliance.process.reactor import within
+from appliance.process.reactor import sleep, within
 from appliance.threads import Threads
 
 PAGE = 250
@@ -26,6 +26,7 @@ _PAGE_BYTES = 64 << 20
 _SECONDS = 120.0
 _SHARED_LIMIT = 100
 """Lists that are kept in mind for who asks for the same again."""
+_LARGE = 128 * 1024
 _BEGINNINGS = 3
 """How often a list is begun anew because the cluster has forgotten the one it was a page of."""
 
@@ -53,9 +54,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The JSON of an array of views, their number, and where a next page begins (empty where this was the last)."""
+    """The JSON of an array of views, its bytes, their number, and where a next page begins (empty after the last)."""
 
     rows: msgspec.Raw
+    size: int
     count: int
     continued: str = ""
 
@@ -73,6 +75,7 @@ class Listing:
         self._reactor = reactor
         self._threads = threads
         self._client = client
+        self._turns = DeferredLock()
         self._shared: dict[Hashable, Fresh[Listed]] = {}
 
     async def all(self, kind: Kind, view: View, selection: Selection) -> Listed:
@@ -86,7 +89,10 @@ class Listing:
             if len(self._shared) == _SHARED_LIMIT:
                 self._shared.clear()
             self._shared[key] = Fresh(partial(self._gather, kind, view, selection))
-        return await self._shared[key].result()
+        listed = await self._shared[key].result()
+        if listed.size > _LARGE:
+            await self._turn()
+        return listed
 
     async def page(self, kind: Kind, view: View, selection: Selection, limit: int, continued: str) -> Listed:
         """At most `limit` of them, from where an earlier page said it is `continued` (empty: from the first).
@@ -98,6 +104,14 @@ class Listing:
         except Expired as error:
             raise Invalid("continue", f"too old, begin with the first page again ({error})") from None
         return await self._threads.run(_listed, read.rows, read.continued)
+
+    async def _turn(self) -> None:
+        """Those who got a large list together go on one after the other, for each has to be sent it."""
+        await self._turns.acquire()
+        try:
+            await sleep(self._reactor, 0)
+        finally:
+            self._turns.release()
 
     async def _gather(self, kind: Kind, view: View, selection: Selection) -> Listed:
         try:
@@ -140,4 +154,5 @@ def _read_page(decode: Any, view: View, now: float) -> _Read:
 
 
 def _listed(rows: list[Any], continued: str) -> Listed:
-    return Listed(msgspec.Raw(msgspec.json.encode(rows)), len(rows), continued)
+    encoded = msgspec.json.encode(rows)
+    return Listed(msgspec.Raw(encoded), len(encoded), len(rows), continued)

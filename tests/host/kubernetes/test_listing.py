@@ -89,6 +89,20 @@ class ListingTests(TestCase):
         assert first is second and names(first) == ["new"]
         assert len(self.cluster.asked) == 3
 
+    def test_a_large_one_goes_to_one_after_the_other(self) -> None:
+        gate: Deferred[Any] = Deferred()
+        listing = self.listing(gate, page(*[f"pod-{number}" for number in range(2000)]))
+        early = self.all(listing)
+        waiting = [self.all(listing) for _ in range(3)]
+        gate.callback(page())
+        assert self.successResultOf(early).count == 0
+        for each in waiting:
+            self.assertNoResult(each)
+        assert len(self.clock.getDelayedCalls()) == 1  # that of the first, whom the others wait for
+        self.clock.advance(0)
+        for each in waiting:
+            assert self.successResultOf(each).count == 2000
+
     def test_a_failure_is_not_kept(self) -> None:
         listing = self.listing(Unavailable("not now"), page("a"))
         self.failureResultOf(self.all(listing), Unavailable)
