@@ -51,15 +51,16 @@ class HostileServer:
                 self._serve_one(client)
 
     def _serve_one(self, client: ssl.SSLSocket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
+        request = b""
+        while not _is_whole(request):  # or closing would be a reset, and the answer lost
             piece = client.recv(65536)
             if not piece:
                 return
-            head += piece
+            request += piece
         if self.messages:
-            client.sendall(_accepted(head) + b"".join(_frame(message) for message in self.messages))
-            client.recv(65536)  # what is subscribed to
+            client.sendall(_accepted(request) + b"".join(_frame(message) for message in self.messages))
+            while client.recv(65536):  # until the client has had enough
+                pass
         else:
             client.sendall(self.answer)
 
@@ -72,6 +73,12 @@ def hostile_server(folder: Path) -> Iterator[HostileServer]:
         yield server
     finally:
         server.close()
+
+
+def _is_whole(request: bytes) -> bool:
+    head, blank, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\nContent-Length: *(\d+)", head)
+    return bool(blank) and len(body) >= int(length[1] if length is not None else 0)
 
 
 def _accepted(head: bytes) -> bytes:
