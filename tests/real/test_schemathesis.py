@@ -49,7 +49,7 @@ def test_the_system_surface(tmp_path: Path) -> None:
         changes = r"/network/(interfaces/|bridge(/|$)|vlan(/|$)|confirm)"
         # Without an engine all that is asked of containers is a 503, which schemathesis takes for a defect; with one
         # some of it takes longer than it waits. tests/real/containers has their bad input.
-        # The same holds for Kubernetes, and tests/system/test_kubernetes.py.
+        # Kubernetes has its turn in tests/real/kubernetes, where there is a cluster.
         containers = r"/(containers|docker|kubernetes)(/|$)"
         throw(server.server, tmp_path, document, session, without=rf"/auth/|/users/|{changes}|{containers}")
         # Whoever knows the name of the interface that we come by, and says force, ends it: names are not learned here.

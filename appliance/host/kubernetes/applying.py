@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.host.errors import HostError, Invalid, Unknown
+from appliance.host.errors import HostError, Invalid, Unavailable, Unknown
 from appliance.host.kubernetes.client import ClusterClient
 from appliance.host.kubernetes.documents import Document, read_documents
 from appliance.host.kubernetes.errors import ClusterError, Rejected
@@ -33,7 +33,9 @@ class Interrupted(HostError):
         super().__init__(f"{refused}: {cause}")
         self.cause = cause
         self.applied = applied
-        lists = (("applied", applied), ("refused", [refused]), ("not tried", untried))
+        # A cluster that has not answered may still have heard.
+        outcome = "failed" if isinstance(cause, Unavailable) else "refused"
+        lists = (("applied", applied), (outcome, [refused]), ("not tried", untried))
         self.details = "; ".join(f"{word}: {', '.join(titles) or 'none'}" for word, titles in lists)
 
 
@@ -96,9 +98,12 @@ class Applier:
                     raise Invalid("kind", f"{only.kind} of {only.api_version} goes here, not {each.kind}")
         planned = Planned(list(documents))
         defined: list[Kind] = []
+        found: dict[tuple[str, str], Kind] = {}
         for each in documents:
-            known = next((kind for kind in defined if kind.is_of(each.api_version, each.kind)), None)
-            kind = known or await self._kind_of(each)
+            identity = (each.api_version, each.kind)
+            new = next((kind for kind in defined if kind.is_of(*identity)), None)
+            kind = new or found.get(identity) or await self._kind_of(each)
+            found[identity] = kind
             if each.kind == "CustomResourceDefinition":
                 defined += defined_by(each.content)
             if kind.namespaced and not each.namespace:
@@ -106,7 +111,7 @@ class Applier:
             elif each.namespace and not kind.namespaced:
                 raise Invalid("metadata.namespace", f"{each.place}: a {each.kind} is in none")
             planned.kinds.append(kind)
-            planned.new.append(known is not None)
+            planned.new.append(new is not None)
         planned.bodies = await self._threads.run(lambda: [each.encode() for each in documents])
         return planned
 

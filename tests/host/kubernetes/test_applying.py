@@ -89,6 +89,8 @@ class ApplyingTests(TestCase):
         resources = {"resources": [{"name": "things/status", "kind": "Thing"}, {"name": "things", "kind": "Thing"}]}
         done = self.successResultOf(self.apply([thing("Thing", "t", "example.com/v1")], resources, thing("Thing", "t")))
         assert self.cluster.asked[1].path == "/apis/example.com/v1/things/t"
+        both = [thing("Thing", name, "example.com/v1") for name in "ab"]
+        self.successResultOf(self.apply(both, resources, both[0], both[1]))  # asked for once
         assert done[0].kind.built_in is False and done[0].kind.namespaced is False
 
     def test_a_kind_that_is_defined_before_it(self) -> None:
@@ -117,6 +119,8 @@ class ApplyingTests(TestCase):
         answer = translate(error)
         assert answer is not None and answer.status == 409 and answer.fields == {"details": error.details}
         assert answer.message == "Service here/x: conflict with kubectl"
+        broken = self.failureResultOf(self.apply(objects, objects[0], ClusterError("gone"))).value
+        assert broken.details.startswith("applied: Namespace x; failed: Pod here/x; not tried: ")
         first = self.failureResultOf(self.apply(objects, Forbidden("no"))).value
         assert first.details.startswith("applied: none; refused: Namespace x; not tried: Pod here/x, ")
 
