@@ -13,9 +13,7 @@ import json
 import os
 import sqlite3
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +36,7 @@ from bench.measure import (
     load,
     make_certificate,
     memory,
+    outcome,
     percentile,
     running,
     spread,
@@ -93,13 +92,7 @@ class Client:
 
 def main() -> int:
     """Measure and print; 1 where a figure required is missed, 2 where it cannot be measured."""
-    options = parse_arguments()
-    try:
-        with tempfile.TemporaryDirectory(prefix="bench-rpc-") as folder, ExitStack() as servers:
-            return report(options, Path(folder), servers)
-    except (Unusable, OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
-        print(f"cannot be measured: {error}", file=sys.stderr)
-        return 2
+    return outcome("rpc", partial(report, parse_arguments()))
 
 
 def parse_arguments() -> argparse.Namespace:

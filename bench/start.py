@@ -15,7 +15,6 @@ import ssl
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -38,6 +37,7 @@ from bench.measure import (
     launched,
     load,
     memory,
+    outcome,
     spread,
 )
 
@@ -76,12 +76,7 @@ class Running:
 def main() -> int:
     """Measure and print; 1 where a limit given is exceeded, 2 where it cannot be measured."""
     options = parse_arguments()
-    try:
-        with tempfile.TemporaryDirectory(prefix="bench-start-") as folder:
-            return report(options, Path(folder))
-    except (Unusable, OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
-        print(f"cannot be measured: {error}", file=sys.stderr)
-        return 2
+    return outcome("start", lambda folder, _: report(options, folder))
 
 
 def parse_arguments() -> argparse.Namespace:
