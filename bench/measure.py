@@ -10,10 +10,9 @@ import ssl
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -26,20 +25,6 @@ START_SECONDS = 30.0
 
 class Unusable(Exception):
     """The measurement cannot be made; the text says why."""
-
-
-def outcome(name: str, measure: Callable[[Path, ExitStack], int], directory: str | None = None) -> int:
-    """
-    The exit code of `measure`, which gets a folder (in `directory`) and a place for what ends afterwards.
-
-    2 where it cannot be measured, which is told.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=f"bench-{name}-", dir=directory) as folder, ExitStack() as ending:
-            return measure(Path(folder), ending)
-    except (Unusable, OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
-        print(f"cannot be measured: {error}", file=sys.stderr)
-        return 2
 
 
 def hash_of(method: str, path: str) -> str:

@@ -13,13 +13,14 @@ import http.client
 import json
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from appliance.mesh.subnets import interface_of, parse_subnet
 from appliance.mesh.tokens import Tokens
 from appliance.mesh.vault import Vault
 from bench.compare import Round, Server, Wrk, fastapi, install_fastapi
-from bench.measure import Unusable, appliance, connect, load, make_certificate, outcome, spread
+from bench.measure import Unusable, appliance, connect, load, make_certificate, spread
 
 SETTINGS = """
 [mesh]
@@ -207,7 +208,12 @@ def main() -> int:
     parser.add_argument("--large", type=int, default=SIZES["large"], help="nodes of the large network")
     parser.add_argument("--only", default="", help="only measurements whose names have this")
     options = parser.parse_args()
-    return outcome("mesh", partial(measure, options))
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-mesh-") as folder, ExitStack() as stack:
+            return measure(options, Path(folder), stack)
+    except (Unusable, OSError, subprocess.SubprocessError) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+        return 2
 
 
 def measure(options: argparse.Namespace, folder: Path, stack: ExitStack) -> int:

@@ -9,15 +9,16 @@ fastapi and uvicorn[standard] from. All on the loopback interface; nothing is pi
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.compare import Server, Wrk, fastapi, install_fastapi, tell, tell_ratios
-from bench.measure import API, TOKEN, Unusable, appliance, authenticated, fetch, load, make_certificate, outcome
+from bench.measure import API, TOKEN, Unusable, appliance, authenticated, fetch, load, make_certificate
 
 PATH = f"{API}/version"
 
@@ -42,7 +43,13 @@ async def version(request: Request, hash: str = ""):
 
 def main() -> int:
     """Run the comparison and print it; 1 where it falls short of --require, 2 where it cannot be made."""
-    return outcome("request", partial(compare, parse_arguments()))
+    options = parse_arguments()
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-request-") as folder, ExitStack() as servers:
+            return compare(options, Path(folder), servers)
+    except (Unusable, OSError, subprocess.SubprocessError) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_arguments() -> argparse.Namespace:

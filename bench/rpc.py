@@ -13,7 +13,9 @@ import json
 import os
 import sqlite3
 import statistics
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +38,6 @@ from bench.measure import (
     load,
     make_certificate,
     memory,
-    outcome,
     percentile,
     running,
     spread,
@@ -92,7 +93,13 @@ class Client:
 
 def main() -> int:
     """Measure and print; 1 where a figure required is missed, 2 where it cannot be measured."""
-    return outcome("rpc", partial(report, parse_arguments()))
+    options = parse_arguments()
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-rpc-") as folder, ExitStack() as servers:
+            return report(options, Path(folder), servers)
+    except (Unusable, OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_arguments() -> argparse.Namespace:

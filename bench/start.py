@@ -15,6 +15,7 @@ import ssl
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -37,7 +38,6 @@ from bench.measure import (
     launched,
     load,
     memory,
-    outcome,
     spread,
 )
 
@@ -76,7 +76,12 @@ class Running:
 def main() -> int:
     """Measure and print; 1 where a limit given is exceeded, 2 where it cannot be measured."""
     options = parse_arguments()
-    return outcome("start", lambda folder, _: report(options, folder))
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-start-") as folder:
+            return report(options, Path(folder))
+    except (Unusable, OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -17,12 +17,13 @@ import socket
 import ssl
 import statistics
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from os import geteuid
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ from bench.measure import (
     load,
     make_certificate,
     memory,
-    outcome,
     reset_peak,
     running,
     spread,
@@ -130,7 +130,13 @@ class Side:
 
 def main() -> int:
     """Run the comparison and print it; 1 where it falls short of --require, 2 where it cannot be made."""
-    return outcome("terminal", partial(compare, parse_arguments()))
+    options = parse_arguments()
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as servers:
+            return compare(options, Path(folder), servers)
+    except (Unusable, OSError, subprocess.SubprocessError) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_arguments() -> argparse.Namespace:

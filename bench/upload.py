@@ -14,12 +14,12 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from os import sync, urandom
 from pathlib import Path
 
@@ -38,7 +38,6 @@ from bench.measure import (
     load,
     make_certificate,
     memory,
-    outcome,
     percentile,
     reset_peak,
     running,
@@ -97,7 +96,15 @@ class Meanwhile:
 def main() -> int:
     """Run the comparison and print it; 1 where it falls short of --require, 2 where it cannot be made."""
     options = parse_arguments()
-    return outcome("upload", partial(compare, options), options.directory)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="bench-upload-", dir=options.directory) as folder,
+            ExitStack() as servers,
+        ):
+            return compare(options, Path(folder), servers)
+    except (Unusable, OSError, subprocess.SubprocessError) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -89,11 +89,6 @@ class Call:
         return str(self.connection.getHost().host) if self.connection is not None else ""
 
     @property
-    def origin(self) -> str:
-        """Where the client sees us, by the name that it came to: `https://box:8443`."""
-        return f"https://{self.header('Host') or ''}"
-
-    @property
     def has_its_body(self) -> bool:
         """Whether the body that came is the one that was signed, where one was."""
         return self.expected_digest == self.body_digest

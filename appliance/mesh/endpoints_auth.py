@@ -208,7 +208,7 @@ class AuthEndpoints:
         """Where the provider sends the browser back to: always the same for one log-in."""
         uri = self._oidc.settings.redirect_uri if self._oidc is not None else None
         if uri is None:
-            return f"{call.origin}{path}"
+            return f"https://{call.header('Host') or ''}{path}"
         return uri if path == _CALLBACK else f"{uri.partition('/api/')[0]}{path}"
 
     async def _make_dev_token(self, call: Call) -> str:

@@ -14,5 +14,5 @@ class Frontend:
 
     def page(self, call: Call, path: str, query: Mapping[str, str] | None = None) -> str:
         """The address of a page."""
-        base = self._url or call.origin
+        base = self._url or f"https://{call.header('Host') or ''}"
         return f"{base}{path}?{urlencode(query)}" if query else f"{base}{path}"

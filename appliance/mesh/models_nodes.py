@@ -56,26 +56,14 @@ class NodeChangeBody(msgspec.Struct, kw_only=True):
         )
 
 
-class _NewNodeBody(msgspec.Struct, kw_only=True):
+class CreateBody(msgspec.Struct, kw_only=True):
+    """A node to be made, with keys that are made here."""
+
     network_id: Id
     name: Hostname
     group: OptionalGroup | None = None
     suggested_ip: AddressText | None = None
     duration_days: Days | None = None
-
-    def wanted(self) -> NewNode:
-        """For the domain. Raises `Invalid`."""
-        return NewNode(
-            name=self.name,
-            group=self.group or None,
-            suggested_ip=self.suggested_ip or None,
-            duration_days=self.duration_days,
-        )
-
-
-class CreateBody(_NewNodeBody, kw_only=True):
-    """A node to be made, with keys that are made here."""
-
     is_lighthouse: bool | None = None
     is_relay: bool | None = None
     public_endpoint: EndpointText | None = None
@@ -84,8 +72,11 @@ class CreateBody(_NewNodeBody, kw_only=True):
 
     def wanted(self) -> NewNode:
         """For the domain. Raises `Invalid`."""
-        return msgspec.structs.replace(
-            super().wanted(),
+        return NewNode(
+            name=self.name,
+            group=self.group or None,
+            suggested_ip=self.suggested_ip or None,
+            duration_days=self.duration_days,
             is_lighthouse=self.is_lighthouse,
             is_relay=bool(self.is_relay),
             public_endpoint=check_endpoint(self.public_endpoint),
@@ -93,10 +84,24 @@ class CreateBody(_NewNodeBody, kw_only=True):
         )
 
 
-class SignBody(_NewNodeBody, kw_only=True):
+class SignBody(msgspec.Struct, kw_only=True):
     """A host that keeps its own key; `public_key` is PEM, as `nebula-cert keygen` writes it."""
 
+    network_id: Id
+    name: Hostname
     public_key: Annotated[str, msgspec.Meta(max_length=4096)]
+    group: OptionalGroup | None = None
+    suggested_ip: AddressText | None = None
+    duration_days: Days | None = None
+
+    def wanted(self) -> NewNode:
+        """For the domain."""
+        return NewNode(
+            name=self.name,
+            group=self.group or None,
+            suggested_ip=self.suggested_ip or None,
+            duration_days=self.duration_days,
+        )
 
 
 class CreatedCertificate(msgspec.Struct):

@@ -127,7 +127,7 @@ class System:
             settings.system.docker_socket,
             settings.system.cri_sockets,
         )
-        self._cluster = Cluster(reactor, threads, runner, settings.system.kubeconfig)
+        self._cluster = Cluster(reactor, threads, runner, foundations.background, settings.system.kubeconfig)
         self._cpu = CpuMeter(reactor)
         figures, file_systems = Figures(), FileSystems(reactor, threads)
         self._sampler = Sampler(reactor, foundations.background, figures, file_systems)
@@ -212,7 +212,7 @@ class System:
         """End the WebSockets, and let no new ones in."""
         await self._door.stop()
         await self._containers.stop()
-        self._cluster.stop()
+        await self._cluster.stop()
 
     async def stop(self) -> None:
         """End what `start` began."""
@@ -249,12 +249,14 @@ class System:
             "metrics": MetricsSource(Feed(reactor, self._sampler, event_message)),
             LOG_EVENTS: LogSource(logs),
             **self._containers.sources(),
+            **self._cluster.sources(),
         }
         groups: list[object] = [
             LiveEndpoints(self._door, Feed(reactor, self._sampler, metric_messages), sources),
             LiveLogEndpoints(self._door, logs),
             TerminalEndpoints(self._door, self._terminals, self._trail),
             *self._containers.live_endpoints(self._door, self._trail),
+            *self._cluster.live_endpoints(self._door, self._trail),
         ]
         return [endpoint for group in groups for endpoint in bind(group)]
 
