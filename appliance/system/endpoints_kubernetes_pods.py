@@ -1,12 +1,13 @@
-"""kubernetes/pods/…/logs and kubernetes/…/rollout: what pods write, and how they are replaced."""
+"""kubernetes/pods/…/logs, kubernetes/…/rollout and …/scale: what pods write, their replacement, their number."""
 
 from typing import Any
 
 from appliance.host.containers.log_text import read_text
 from appliance.host.kubernetes.kubernetes import Kubernetes
 from appliance.host.kubernetes.rollouts import ROLLED_OUT
+from appliance.host.kubernetes.scaling import SCALED, scale
 from appliance.http.call import Call
-from appliance.http.endpoints import Routes
+from appliance.http.endpoints import JsonBody, Routes
 from appliance.http.replies import StreamReply
 from appliance.identity.caller import administrator, reader
 from appliance.system.envelope import NO_STORE
@@ -15,14 +16,17 @@ from appliance.system.models_kubernetes import (
     KubernetesPodLog,
     KubernetesRestarted,
     KubernetesRolloutStatus,
+    KubernetesScaled,
     PodLogQuery,
+    ScaleBody,
 )
 
 _ROLLED_OUT = f"any({', '.join(ROLLED_OUT)})"
+_SCALED = f"any({', '.join(SCALED)})"
 
 
 class KubernetesPodEndpoints:
-    """Logs and rollouts."""
+    """Logs, rollouts and numbers of pods."""
 
     routes = Routes(prefix="/kubernetes", tag="Kubernetes")
 
@@ -30,6 +34,7 @@ class KubernetesPodEndpoints:
         self._reactor = reactor
         self._logs = kubernetes.logs
         self._rollouts = kubernetes.rollouts
+        self._client = kubernetes.client
 
     @routes.get(
         "/pods/<namespace>/<name>/logs",
@@ -80,3 +85,21 @@ class KubernetesPodEndpoints:
         found = ROLLED_OUT[kind]
         rollout = await self._rollouts.status(found, namespace, name)
         return KubernetesRolloutStatus(found.kind, namespace, name, rollout.complete, rollout.message)
+
+    @routes.patch(
+        f"/<{_SCALED}:kind>/<namespace>/<name>/scale",
+        reply=KubernetesScaled,
+        who=administrator,
+        body=JsonBody(ScaleBody),
+        audit="kubernetes.scale",
+        statuses=(404, 409, 422, 503),
+    )
+    async def scale_kubernetes_resource(
+        self, call: Call, body: ScaleBody, kind: str, namespace: str, name: str
+    ) -> KubernetesScaled:
+        """Set the number of pods. They come or go after the answer."""
+        call.audit_object = f"{kind} {namespace}/{name}"
+        call.audit_details["replicas"] = body.replicas
+        found = SCALED[kind]
+        replicas = await scale(self._client, found, namespace, name, body.replicas)
+        return KubernetesScaled(found.kind, namespace, name, replicas, f"{found.kind} {name} scaled", True)

@@ -286,6 +286,23 @@ class KubernetesRestarted(msgspec.Struct):
     success: bool
 
 
+class ScaleBody(msgspec.Struct):
+    """How many pods there shall be."""
+
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+
+
+class KubernetesScaled(msgspec.Struct):
+    """How many pods there shall be now."""
+
+    kind: str
+    namespace: str
+    name: str
+    replicas: int
+    message: str
+    success: bool
+
+
 class KubernetesRolloutStatus(msgspec.Struct):
     """How a rollout stands."""
 

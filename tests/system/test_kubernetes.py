@@ -1,5 +1,6 @@
 """Kubernetes where there is no cluster: who may ask, what may be asked, and that its absence is said so."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,12 +26,13 @@ ENDPOINTS = [(each.method, each.path) for each in declared()]
 
 
 def path_of(path: str) -> str:
-    for converter in ("<kind>", "<any(deployments, statefulsets, daemonsets):kind>"):
-        path = path.replace(converter, "configmaps" if converter == "<kind>" else "deployments")
+    path = re.sub("<any.*:kind>", "deployments", path.replace("<kind>", "configmaps"))
     return path.replace("<namespace>", "x").replace("<name>", "x")
 
 
 def body_of(method: str, path: str) -> Any:
+    if path.endswith("/scale"):
+        return {"replicas": 1}
     if method != "POST":
         return None
     kind = KINDS[path.removeprefix("/kubernetes")]
@@ -52,7 +54,7 @@ def send_yaml(server: SystemServer, path: str, text: str, media_type: str = "app
 
 def test_what_there_is() -> None:
     assert {("GET", "/kubernetes/pods"), ("POST", "/kubernetes/apply")} <= set(ENDPOINTS)
-    assert len(ENDPOINTS) == 31
+    assert len(ENDPOINTS) == 32
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
@@ -184,6 +186,13 @@ def test_media_types(server: SystemServer) -> None:
     for refused in ("text/plain", "multipart/form-data; boundary=b", "application/octet-stream"):
         answer = send_yaml(server, "/kubernetes/pods", pod, refused)
         assert (answer.status, answer.json["error"]["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize("body", [{}, {"replicas": -1}, {"replicas": "three"}, {"replicas": 10**9}, b"", b"[]"])
+def test_numbers_that_are_refused(server: SystemServer, body: Any) -> None:
+    answer = server.api("PATCH", "/kubernetes/deployments/ns/web/scale", body)
+    assert (answer.status, answer.json["error"]["code"]) == (400, "VALIDATION_ERROR"), answer
+    assert server.api("PATCH", "/kubernetes/daemonsets/ns/web/scale", {"replicas": 1}).status == 404
 
 
 def test_methods_that_do_not_fit(server: SystemServer) -> None:

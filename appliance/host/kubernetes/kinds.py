@@ -58,6 +58,7 @@ SECRETS = Kind("", "v1", "secrets", "Secret")
 DEPLOYMENTS = Kind("apps", "v1", "deployments", "Deployment")
 STATEFUL_SETS = Kind("apps", "v1", "statefulsets", "StatefulSet")
 DAEMON_SETS = Kind("apps", "v1", "daemonsets", "DaemonSet")
+REPLICA_SETS = Kind("apps", "v1", "replicasets", "ReplicaSet")
 DEFINITIONS = Kind(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
@@ -71,13 +72,13 @@ BUILT_IN: Sequence[Kind] = (
     DEPLOYMENTS,
     STATEFUL_SETS,
     DAEMON_SETS,
+    REPLICA_SETS,
     DEFINITIONS,
     Kind("", "v1", "configmaps", "ConfigMap"),
     Kind("", "v1", "serviceaccounts", "ServiceAccount"),
     Kind("", "v1", "events", "Event"),
     Kind("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False),
     Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
-    Kind("apps", "v1", "replicasets", "ReplicaSet"),
     Kind("batch", "v1", "jobs", "Job"),
     Kind("networking.k8s.io", "v1", "ingresses", "Ingress"),
 )

@@ -280,6 +280,18 @@ def test_a_rollout(server: SystemServer, cluster: Cluster) -> None:
     assert server.api("GET", f"/kubernetes/statefulsets/{namespace}/none/rollout/status").status == 404
 
 
+def test_numbers_of_pods(server: SystemServer, cluster: Cluster) -> None:
+    namespace = namespace_of(cluster, "numbers")
+    make_deployment(cluster, namespace)
+    path = f"/kubernetes/deployments/{namespace}/web"
+    assert server.api("PATCH", f"{path}/scale", {"replicas": 1}, who="reader").status == 403
+    answer = server.api("PATCH", f"{path}/scale", {"replicas": 0})
+    assert answer.status == 200, answer
+    assert (answer.json["data"]["kind"], answer.json["data"]["replicas"]) == ("Deployment", 0)
+    assert server.data(path)["deployment_detail"]["replicas"] == 0
+    assert server.api("PATCH", f"/kubernetes/statefulsets/{namespace}/none/scale", {"replicas": 1}).status == 404
+
+
 def test_by_who_may_less(cluster: Cluster, tmp_path: Path) -> None:
     namespace = namespace_of(cluster, "rights")
     make_service(cluster, namespace)
