@@ -42,9 +42,15 @@ def certificate(name: str, issuer: Issued, **more: Any) -> Issued:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _Shows:
-    """Shows a chain; asks for a certificate of the client and takes whatever comes, as API servers do."""
+    """Shows a chain; asks for a certificate of the client and takes whatever comes, as API servers do, unless
+    it is `demanding`."""
 
-    def __init__(self, *chain: Issued, versions: tuple[int, int] = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)) -> None:
+    def __init__(
+        self,
+        *chain: Issued,
+        versions: tuple[int, int] = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION),
+        demanding: bool = False,
+    ) -> None:
         self._context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(versions[0])
         context.set_max_proto_version(versions[1])
@@ -54,7 +60,7 @@ class _Shows:
         context.use_privatekey(first.key)
         for each in others:
             context.add_extra_chain_cert(each.certificate)
-        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if demanding else 0), lambda *_: True)
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         return SSL.Connection(self._context, None)

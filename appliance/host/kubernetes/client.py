@@ -28,7 +28,9 @@ ANSWER_LIMIT = 16 << 20
 CALLS_AT_ONCE = 16
 """Answers that are waited for; further calls wait for their turn, which counts as part of their time."""
 
-_REFUSAL_LIMIT = 64 * 1024
+_REFUSAL_LIMIT = 1 << 20
+"""Bytes of a refusal: it names every field that is wrong, and each twice."""
+
 _PAUSES, _PAUSE_SECONDS = 2, 5
 """How often, and how long at most, a GET waits where a busy API server asks for that (429, Retry-After)."""
 

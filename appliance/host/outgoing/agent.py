@@ -4,6 +4,7 @@ redirects and gzip: that costs as much again, and takes gzip apart before any li
 Loaded when something is first asked.
 """
 
+import socket
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,6 +27,10 @@ SIP, GULP = 16 * 1024, 64 * 1024
 64 KiB of short ones would take 15 ms."""
 
 CONNECT_SECONDS = 5.0
+
+_KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""Seconds and tries, tcp(7): a stream may be silent for hours, and only so it is found out within two minutes that the
+other machine, or the way to it, has gone."""
 
 
 def was_cancelled(error: Exception) -> bool:
@@ -83,4 +88,8 @@ class Tuned:
     def _tune(self, protocol: IProtocol) -> IProtocol:
         transport: Any = cast(Any, protocol).transport
         transport.bufferSize = self._read_size
+        if hasattr(transport, "setTcpKeepAlive"):
+            transport.setTcpKeepAlive(True)
+            for option, value in _KEEP_ALIVE:
+                transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)
         return protocol

@@ -77,8 +77,8 @@ class AskingTests(ClusterTestCase):
         self.assertEqual(str(await self.failure(self.get())), "404 page not found")
         self.cluster.said["GET /x"] = answer(b"", 502)
         self.assertEqual(str(await self.failure(self.get())), "Kubernetes: status 502")
-        self.cluster.said["GET /x"] = answer(b"x" * 100_000, 500)
-        self.assertIn("more than 64 KiB", str(await self.failure(self.get())))
+        self.cluster.said["GET /x"] = answer(b"x" * 2_000_000, 500)
+        self.assertIn("more than 1024 KiB", str(await self.failure(self.get())))
 
     async def test_what_leads_elsewhere_is_not_followed(self) -> None:
         self.cluster.said["GET /x"] = answer(b"", 301, "Location: https://elsewhere/")

@@ -3,11 +3,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.host.kubernetes import kubeconfig
 from appliance.host.kubernetes.errors import ClusterError
 from appliance.host.kubernetes.kubeconfig import Selected
 
+KEYS = (
+    "clusters", "users", "contexts", "current-context", "name", "cluster", "user", "context", "server", "token", "exec",
+    "command", "args", "env", "as", "as-groups", "as-user-extra", "auth-provider", "extensions", "namespace",
+)  # fmt: skip
 FILE = Path("/etc/kubernetes/admin.conf")
 
 TEXT = """\
@@ -118,6 +124,22 @@ def test_what_is_no_kubeconfig_is_told_without_what_stands_in_it(content: bytes)
     assert str(FILE) in str(error)
     assert "secret" not in str(error) and "12345" not in str(error)
     assert error.__cause__ is None and (error.__suppress_context__ or error.__context__ is None)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_whatever_stands_there_it_is_a_kubeconfig_or_refused(value: Any) -> None:
+    try:
+        found = kubeconfig.decode(json.dumps(value).encode(), FILE)
+        kubeconfig.selected(found, FILE)
+    except ClusterError:
+        pass
 
 
 def test_secrets_do_not_print() -> None:

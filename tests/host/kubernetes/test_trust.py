@@ -1,4 +1,5 @@
 import base64
+import os
 from datetime import UTC, datetime, timedelta
 
 from OpenSSL import SSL
@@ -46,6 +47,12 @@ class ServerTests(ClusterTestCase):
     async def test_without_an_authority_of_its_own_the_systems_are_trusted(self) -> None:
         self.write(cluster={"certificate-authority-data": None})
         self.assertIn("not signed by an authority", await self.refused())
+
+    async def test_the_systems_authorities(self) -> None:
+        self.write(cluster={"certificate-authority-data": None})
+        self.addCleanup(os.environ.pop, "SSL_CERT_FILE")
+        os.environ["SSL_CERT_FILE"] = str(self.put("system.pem", self.cluster.authority.pem))
+        self.assertEqual(await self.get(), b"1")
 
     async def test_one_that_has_expired_or_is_not_valid_yet(self) -> None:
         await self.cluster.show(certificate("api", self.cluster.authority, begin=NOW - 9 * DAY, end=NOW - DAY))
@@ -149,6 +156,14 @@ class IdentityTests(ClusterTestCase):
             self.put("pki/us.key", us.key_pem)
             await self.get()
             self.assertEqual(self.cluster.identity(), name)
+
+    async def test_a_server_that_takes_nobody_without_one(self) -> None:
+        chain = certificate("api", self.cluster.authority)
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            await self.cluster.show(chain, versions=(version, version), demanding=True)
+            error = await self.failure(self.get())
+            self.assertIs(type(error), ClusterError)
+            self.assertRegex(str(error), "TLS with 127.0.0.1:[0-9]+ fails: .*(certificate required|handshake failure)")
 
     async def test_what_does_not_belong_together(self) -> None:
         us, others = certificate("us", self.cluster.authority), certificate("others", self.cluster.authority)
