@@ -88,7 +88,7 @@ class Tuned:
     def _tune(self, protocol: IProtocol) -> IProtocol:
         transport: Any = cast(Any, protocol).transport
         transport.bufferSize = self._read_size
-        if hasattr(transport, "setTcpKeepAlive"):
+        if transport.addressFamily != socket.AF_UNIX:
             transport.setTcpKeepAlive(True)
             for option, value in _KEEP_ALIVE:
                 transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)
