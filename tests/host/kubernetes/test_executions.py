@@ -14,13 +14,14 @@ from twisted.internet.protocol import Factory, Protocol
 
 from appliance.host.containers.model import ExecOptions
 from appliance.host.errors import Conflict, Forbidden, Invalid, Unknown
-from appliance.host.kubernetes import executions as executions_module
 from appliance.host.kubernetes.errors import ClusterAbsent, ClusterError, Rejected
-from appliance.host.kubernetes.exec_socket import HELD, PIECE, V4, V5
-from appliance.host.kubernetes.executions import ClusterExecutions, PodContainer, PodExecution
-from appliance.host.kubernetes.hang_up import TYPED, Mark
+from appliance.host.kubernetes.executions import ClusterExecutions, PodContainer
 from appliance.host.kubernetes.server_url import ServerUrl
 from appliance.host.kubernetes.target import Target
+from appliance.host.remote_programs import executions as executions_module
+from appliance.host.remote_programs.executions import RemoteExecution
+from appliance.host.remote_programs.hang_up import TYPED, Mark
+from appliance.host.remote_programs.socket import HELD, PIECE, V4, V5
 from appliance.process.terminal import Size
 from appliance.threads import Threads
 from tests.support.listening import ListeningTestCase, reactor
@@ -120,7 +121,7 @@ class Says(Factory[Saying]):
         return Saying(self._said, self._closes)
 
 
-def is_full(execution: PodExecution) -> bool:
+def is_full(execution: RemoteExecution) -> bool:
     return execution._socket._is_full
 
 
@@ -149,7 +150,7 @@ class ExecutionTests(ListeningTestCase):
         client: Any = Client(port)
         return ClusterExecutions(reactor, client, Threads(reactor))
 
-    async def begun(self, options: ExecOptions = SHELL) -> tuple[PodExecution, Node]:
+    async def begun(self, options: ExecOptions = SHELL) -> tuple[RemoteExecution, Node]:
         count = len(self.nodes.programs)
         execution = await self.executions.run(BOX, options)
         await self.until(lambda: len(self.nodes.programs) > count)

@@ -1,9 +1,9 @@
 """
 The end of a program whose terminal nobody sees any more.
 
-A cluster lets it run on: its terminal stays in the hands of the node's runtime, which hangs up with neither
-containerd nor others, and the API cannot signal. So each program bears a mark in its environment, which its children
-inherit, and a second program looks for the mark in the same container. That takes a shell there.
+It runs on: its terminal stays in the hands of the container's runtime, which hangs up with neither containerd nor
+others, and neither Kubernetes nor CRI can signal it. So each program bears a mark in its environment, which its
+children inherit, and a second program looks for the mark in the same container. That takes a shell there.
 """
 
 import secrets

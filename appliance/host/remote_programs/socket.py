@@ -1,5 +1,5 @@
 """
-The WebSocket over which a cluster runs a program: each message begins with the number of its channel.
+The WebSocket over which a cluster or a runtime runs a program: each message begins with the number of its channel.
 
 Kubernetes, "WebSocket subprotocols for remotecommand": `v4.channel.k8s.io` has input, output, errors, the program's
 end as a Status object, and the terminal's size; `v5.channel.k8s.io` also the end of a channel. Autobahn is loaded
@@ -18,11 +18,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from appliance.host.errors import HostError
-from appliance.host.kubernetes.errors import CLUSTER
-from appliance.host.kubernetes.exec_failures import refusal
-from appliance.host.kubernetes.failures import explained
-from appliance.host.kubernetes.target import Target
-from appliance.host.kubernetes.upgrade import NotHttp, UpgradeAnswer
+from appliance.host.remote_programs.place import Opening
+from appliance.host.remote_programs.upgrade import NotHttp, UpgradeAnswer
 from appliance.process.eventual import Eventual
 from appliance.process.terminal import Size
 
@@ -30,7 +27,7 @@ V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 INPUT, OUTPUT, ERRORS, STATUS, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 
 HELD = 64 * 1024
-"""Bytes of output that wait for their reader before the cluster is held back."""
+"""Bytes of output that wait for their reader before the other side is held back."""
 PIECE = 32 * 1024
 """Input goes in messages of at most so many bytes."""
 _SLICE = 2048
@@ -59,7 +56,7 @@ class ExecStatus(msgspec.Struct):
 
     @property
     def exit_code(self) -> int | None:
-        """The program's; None where the cluster names none, which is a failure of its own."""
+        """The program's; None where none is named, which is a failure of its own."""
         if self.status == "Success":
             return 0
         causes = self.details.causes if self.details is not None else None
@@ -80,11 +77,12 @@ class ExecSocket(WebSocketClientProtocol):
 
     transport: Any
 
-    def __init__(self, reactor: IReactorTime, target: Target) -> None:
+    def __init__(self, reactor: IReactorTime, opening: Opening) -> None:
         super().__init__()
         self.status: ExecStatus | None = None
         self._reactor = reactor
-        self._target = target
+        self._opening = opening
+        self._peer = opening.peer
         self._answer: UpgradeAnswer | None = UpgradeAnswer()
         self._opened: Eventual[None] = Eventual()
         self._unread = bytearray()
@@ -100,11 +98,11 @@ class ExecSocket(WebSocketClientProtocol):
         self._writers: list[Deferred[None]] = []
 
     async def opened(self) -> None:
-        """Return when the program is being started. Raises what the cluster refuses with."""
+        """Return when the program is being started. Raises what is refused with."""
         await self._opened.wait()
 
     async def read(self) -> bytes:
-        """What it prints, as soon as there is some; empty at the end. Raises `ClusterError`."""
+        """What it prints, as soon as there is some; empty at the end. Raises `Unavailable`."""
         if not self._pieces and not self._ended:
             self._reader = Deferred(self._forget_reader)
             await self._reader
@@ -151,7 +149,7 @@ class ExecSocket(WebSocketClientProtocol):
         """The handshake is over."""
         self.http_request_data, self.http_response_data = b"", b""  # Autobahn keeps our credentials in it
         if self.websocket_protocol_in_use is None:
-            self._fail(CLUSTER.is_unintelligible("it agreed to no subprotocol"))
+            self._fail(self._peer.is_unintelligible("it agreed to no subprotocol"))
             return
         self.transport.registerProducer(self, True)
         self._opened.set(None)
@@ -167,7 +165,7 @@ class ExecSocket(WebSocketClientProtocol):
             try:
                 self.status = msgspec.json.decode(payload[1:], type=ExecStatus)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._fail(CLUSTER.is_unintelligible(error))
+                self._fail(self._peer.is_unintelligible(error))
                 return
             self._end(None)
             self.sendClose(1000)
@@ -181,7 +179,7 @@ class ExecSocket(WebSocketClientProtocol):
         try:
             is_complete = self._answer.feed(data)
         except NotHttp:
-            self._fail(CLUSTER.is_unintelligible("no HTTP"))
+            self._fail(self._peer.is_unintelligible("no HTTP"))
             return
         if is_complete:
             answer, self._answer = self._answer, None
@@ -193,7 +191,7 @@ class ExecSocket(WebSocketClientProtocol):
 
     def failHandshake(self, reason: str) -> None:
         """A 101 that Autobahn does not like."""
-        self._fail(CLUSTER.is_unintelligible(reason))
+        self._fail(self._peer.is_unintelligible(reason))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, or what went wrong."""
@@ -205,16 +203,16 @@ class ExecSocket(WebSocketClientProtocol):
         if answer is not None and answer.status is not None:  # a refusal that ends with its connection
             self._end(self._refusal(answer))
         elif answer is not None:
-            self._end(explained(reason.value, self._target.server.authority))
+            self._end(self._opening.lost(reason.value))
         else:
-            self._end(CLUSTER.broke())
+            self._end(self._peer.broke())
 
     def pauseProducing(self) -> None:
-        """The cluster does not take more at the moment."""
+        """No more is taken at the moment."""
         self._is_full = True
 
     def resumeProducing(self) -> None:
-        """It does again."""
+        """It is again."""
         self._is_full = False
         self._release()
 
@@ -222,7 +220,7 @@ class ExecSocket(WebSocketClientProtocol):
         """The connection is going; `connectionLost` follows."""
 
     def _refusal(self, answer: UpgradeAnswer) -> HostError:
-        return refusal(answer.status or 0, answer.body, self._target.context)
+        return self._opening.refusal(answer.status or 0, answer.body)
 
     def _say(self, channel: int, data: bytes) -> None:
         if self.state == self.STATE_OPEN and not self._ended:
@@ -266,7 +264,7 @@ class ExecSocket(WebSocketClientProtocol):
             return
         self._ended = True
         self._error = error
-        self._opened.refuse(error or CLUSTER.broke())
+        self._opened.refuse(error or self._peer.broke())
         self._wake()
         self._release()
         self._take_apart()
@@ -298,18 +296,16 @@ class _Headers(dict[str, str]):
 
 
 class ExecSockets(WebSocketClientFactory):
-    """Makes the socket of one program: the path and query `resource` say which, `target` where and who asks."""
+    """Makes the socket of one program."""
 
     noisy = False
 
-    def __init__(self, reactor: Any, target: Target, resource: str) -> None:
-        server = target.server
-        url = f"{'wss' if server.secure else 'ws'}://{server.authority}{server.prefix}{resource}"
-        headers = _Headers(target.headers)
-        super().__init__(url, protocols=[V5, V4], headers=headers, useragent=None, reactor=reactor)
-        self.host, _, _ = server.authority.rpartition(":")  # Autobahn leaves out the brackets of an address
+    def __init__(self, reactor: Any, opening: Opening) -> None:
+        headers = _Headers(opening.headers)
+        super().__init__(opening.url, protocols=[V5, V4], headers=headers, useragent=None, reactor=reactor)
+        self.host = opening.host  # Autobahn leaves out the brackets of an address
         self._reactor = reactor
-        self._target = target
+        self._opening = opening
         # No pings: who does not read because the program does not, would not answer them.
         self.setProtocolOptions(
             openHandshakeTimeout=0,
@@ -322,6 +318,6 @@ class ExecSockets(WebSocketClientFactory):
 
     def buildProtocol(self, addr: object) -> ExecSocket:
         """The socket."""
-        socket = ExecSocket(self._reactor, self._target)
+        socket = ExecSocket(self._reactor, self._opening)
         socket.factory = self
         return socket
