@@ -65,4 +65,4 @@ class Containers:
         """Return when the programs that were run in containers have ended."""
         await self._docker.stop()
         for runtime in self._cri:
-            runtime.close()
+            await runtime.end()

@@ -106,6 +106,11 @@ class Containerd:
         (self.folder / "config.toml").write_text(config)
 
     @property
+    def network(self) -> int:
+        """A process that is in its network, where it streams programs."""
+        return self._house.pid
+
+    @property
     def socket(self) -> Path:
         """Where it listens."""
         return self.folder / "containerd.sock"

@@ -83,6 +83,11 @@ class House:
         assert self._holder.stdout is not None and self._holder.stdout.readline() == "ready\n"
 
     @property
+    def pid(self) -> int:
+        """Of a process inside."""
+        return self._holder.pid
+
+    @property
     def prefix(self) -> tuple[str, ...]:
         """What stands before a command that shall run inside."""
         return ("nsenter", f"--target={self._holder.pid}", "--mount", "--net", "--")

@@ -42,14 +42,16 @@ with socket.create_connection((sys.argv[2], int(sys.argv[3])), 30) as connection
 
 @dataclass(frozen=True)
 class Machine:
-    """The namespaces of the process `pid`."""
+    """The namespaces of the process `pid`, or its mounts and the network of the process `network`."""
 
     pid: int
+    network: int | None = None
 
     @property
     def prefix(self) -> tuple[str, ...]:
         """What stands before a command that shall run inside."""
-        return ("nsenter", f"--target={self.pid}", "--mount", "--net", "--")
+        network = self.pid if self.network is None else self.network
+        return ("nsenter", f"--target={self.pid}", "--mount", f"--net=/proc/{network}/ns/net", "--")
 
     def run(self, *argv: str, stdin: str | None = None, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a command inside."""
@@ -81,8 +83,11 @@ class Machine:
 
 
 @contextlib.contextmanager
-def machine(folder: Path) -> Iterator[Machine]:
-    """A private view of the machine; `folder` is where its changes to /etc are kept meanwhile."""
+def machine(folder: Path, network: int | None = None) -> Iterator[Machine]:
+    """A private view of the machine; `folder` is where its changes to /etc are kept meanwhile.
+
+    `network` is a process whose network it has, or it has one of its own.
+    """
     layer = folder / "etc-layer"
     layer.mkdir(parents=True)
     process = subprocess.Popen(
@@ -95,7 +100,7 @@ def machine(folder: Path) -> Iterator[Machine]:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield Machine(process.pid)
+        yield Machine(process.pid, network)
     finally:
         process.kill()
         process.wait(10)
@@ -185,14 +190,15 @@ def system_server(
     limit: int | None = 0,
     address: str = "127.0.0.1",
     environment: Mapping[str, str] | None = None,
+    network: int | None = None,
 ) -> Iterator[SystemServer]:
     """The real server in a machine of its own. `config` is TOML beside `[system] rate_limit_per_minute = LIMIT`, which
     stays as it comes where `limit` is None.
 
     Keys of `[system]` come first in `config`, before any other table. `address` is what it listens at, `environment` is
-    added to the server's.
+    added to the server's, `network` as for `machine`.
     """
-    with machine(folder) as inside:
+    with machine(folder, network) as inside:
         inside.add_user("admin", PASSWORD, "sudo")
         inside.add_user("reader")
         rate = "" if limit is None else f"rate_limit_per_minute = {limit}\n"

@@ -1,6 +1,8 @@
 """Runtimes asked by CRI, by what they answer, refuse, or fail to do."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,9 +19,10 @@ from appliance.host.containers.cri.client import CriClient
 from appliance.host.containers.cri.log import CriLog
 from appliance.host.containers.cri.runtime import CriRuntime
 from appliance.host.containers.errors import RuntimeAbsent, RuntimeFailed, RuntimeUnusable
-from appliance.host.containers.model import ContainerImage, LogOptions, Mount
+from appliance.host.containers.model import ContainerImage, ExecOptions, LogOptions, Mount
 from appliance.host.errors import Conflict, HostError, Invalid, Unknown
 from appliance.process.reactor import sleep
+from appliance.process.terminal import Size
 from appliance.threads import Threads
 from tests.support.fake_cri import FakeRuntime
 
@@ -36,7 +39,7 @@ from appliance.host.containers.cri.client import CriClient
 class Reactor:
     callFromThread = staticmethod(lambda function, *arguments: function(*arguments))
 
-CriClient(None, None, [])
+CriClient(None, None, [Path("/")])
 from appliance.host.containers.cri.connection import Connection
 connection = Connection(Reactor(), Path(sys.argv[1]))
 ends = set()
@@ -187,7 +190,7 @@ class RuntimeTests(CriCase):
     def setUp(self) -> None:
         super().setUp()
         self.runtime = CriRuntime(reactor, self.threads, [self.fake.socket])
-        self.addCleanup(self.runtime.close)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.runtime.end()))
         self.status: dict[str, object] = {"id": ID, "metadata": {"name": "c"}, "state": RUNNING}
         self.info: dict[str, str] = {}
         self.fake.answers["ContainerStatus"] = lambda *_: {"status": self.status, "info": self.info}
@@ -257,7 +260,7 @@ class LogTests(CriCase):
     def setUp(self) -> None:
         super().setUp()
         self.runtime = CriRuntime(reactor, self.threads, [self.fake.socket])
-        self.addCleanup(self.runtime.close)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.runtime.end()))
         self.path = Path(self.mktemp()).absolute()
         self.path.write_bytes(b"2026-01-02T03:04:05Z stdout F one\n")
         self.state = RUNNING
@@ -321,3 +324,57 @@ class LogTests(CriCase):
         self.assertIs(type(error), RuntimeFailed)
         opened = [os.path.realpath(each.path) for each in os.scandir("/proc/self/fd")]
         self.assertNotIn(str(self.path), opened)
+
+
+class ExecutionTests(CriCase):
+    """Programs whose streams are not to be had."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.runtime = CriRuntime(reactor, self.threads, [self.fake.socket])
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.runtime.end()))
+        self.fake.answers["ContainerStatus"] = lambda *_: {"status": {"id": ID, "state": RUNNING}}
+
+    async def refused(self, url: str) -> str:
+        self.fake.answers["Exec"] = lambda *_: {"url": url}
+        error = await self.failure(self.runtime.execute(ID, ExecOptions(["/bin/sh"], Size(24, 80))))
+        self.assertIs(type(error), RuntimeFailed)
+        return str(error)
+
+    async def test_what_is_no_address(self) -> None:
+        for url in (
+            "",
+            "/exec/x",
+            "https://127.0.0.1:1/exec/x",
+            "http:///x",
+            "http://[x/y",
+            "http://h:port/",
+            "http://h:0x/",
+        ):
+            self.assertIn("does not stream programs by plain HTTP", await self.refused(url))
+
+    async def test_nobody_listens(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+        self.assertIn(f"streams programs at 127.0.0.1:{port}, where", await self.refused(f"http://127.0.0.1:{port}/x"))
+
+    async def test_a_refusal_instead_of_a_stream(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\nno such stream"
+
+            def say() -> bytes:
+                connection = listening.accept()[0]
+                with connection:
+                    heard = connection.recv(65536)
+                    connection.sendall(answer)
+                    with contextlib.suppress(ConnectionResetError):
+                        connection.recv(65536)
+                return heard
+
+            saying = Deferred.fromCoroutine(self.threads.run(say))
+            address = f"127.0.0.1:{listening.getsockname()[1]}"
+            self.assertIn("refuses to stream a program: no such stream", await self.refused(f"http://{address}/exec/t"))
+            heard = await saying
+        self.assertTrue(heard.startswith(b"GET /exec/t HTTP/1.1\r\n"))
+        self.assertIn(f"\r\nHost: {address}\r\n".encode(), heard)
+        self.assertIn(b"v4.channel.k8s.io", heard)

@@ -24,9 +24,10 @@ def runtime(both: tuple[Containerd, Containerd]) -> Containerd:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, both: tuple[Containerd, Containerd]) -> Iterator[SystemServer]:
-    """A server that asks them in this order."""
+    """A server in their network that asks them in this order."""
     sockets = json.dumps([str(each.socket) for each in both])
-    with system_server(tmp_path_factory.mktemp("server"), f"cri_sockets = {sockets}\n") as server:
+    folder = tmp_path_factory.mktemp("server")
+    with system_server(folder, f"cri_sockets = {sockets}\n", network=both[0].network) as server:
         yield server
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.host.containers.cri.failures import NOT_THERE, CallFailed, meaning
-from appliance.host.containers.errors import RuntimeAbsent, RuntimeUnusable
+from appliance.host.containers.errors import RuntimeAbsent, RuntimeFailed, RuntimeUnusable
+from appliance.host.outgoing.peer import Peer
 from appliance.threads import Threads
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class CriClient:
     """Asks the runtime whose socket is the first there is of `places`, looked for at each call anew."""
 
     def __init__(self, reactor: Any, threads: Threads, places: Sequence[Path]) -> None:
+        self.peer = Peer(f"The container runtime at {places[0]}", RuntimeFailed)
         self._reactor = reactor
         self._threads = threads
         self._places = places
@@ -62,7 +64,7 @@ class CriClient:
         except CallFailed as failed:
             if absent and failed.status == NOT_THERE:
                 raise RuntimeAbsent(f"nothing answers at {path}") from None
-            raise meaning(failed, f"The container runtime at {path}", seconds) from None
+            raise meaning(failed, self.peer, seconds) from None
 
     def _find(self) -> tuple[Path, tuple[object, ...]]:
         """The socket, and what tells it from one that is made later. Raises `RuntimeAbsent`."""

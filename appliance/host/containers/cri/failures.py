@@ -1,7 +1,8 @@
 """What gRPC's statuses mean when a runtime gives them (https://grpc.io/docs/guides/status-codes/)."""
 
-from appliance.host.containers.errors import RuntimeFailed, RuntimeUnusable
+from appliance.host.containers.errors import RuntimeUnusable
 from appliance.host.errors import Conflict, HostError, Invalid, Unknown
+from appliance.host.outgoing.peer import Peer
 from appliance.host.outgoing.words import shown
 
 NOT_THERE = "UNAVAILABLE"
@@ -17,8 +18,8 @@ class CallFailed(Exception):
         self.details = details
 
 
-def meaning(failed: CallFailed, runtime: str, seconds: float) -> HostError:
-    """The error for a call to `runtime` that was given `seconds`."""
+def meaning(failed: CallFailed, peer: Peer, seconds: float) -> HostError:
+    """The error for a call to `peer` that was given `seconds`."""
     text = shown(failed.details) or failed.status
     match failed.status:
         case "NOT_FOUND":
@@ -29,12 +30,13 @@ def meaning(failed: CallFailed, runtime: str, seconds: float) -> HostError:
             return Invalid("request", text)
         case "UNIMPLEMENTED":
             return RuntimeUnusable(
-                f"{runtime} does not offer version 1 of the Container Runtime Interface ({text}): containerd does from"
-                " 1.6 on, unless its configuration names cri in disabled_plugins, as that of Docker's packages does"
+                f"{peer.name} does not offer version 1 of the Container Runtime Interface ({text}):"
+                " containerd does from 1.6 on, unless its configuration names cri in disabled_plugins,"
+                " as that of Docker's packages does"
             )
         case "DEADLINE_EXCEEDED":
-            return RuntimeFailed(f"{runtime} did not answer within {seconds:.0f} seconds")
+            return peer.was_silent(seconds)
         case "UNAVAILABLE" | "CANCELLED":
-            return RuntimeFailed(f"The connection to {runtime} broke; what was asked for may have been done")
+            return peer.broke_after_asking()
         case _:
-            return RuntimeFailed(f"{runtime}: {text}")
+            return peer.error(f"{peer.name}: {text}")

@@ -6,11 +6,12 @@ from typing import Any
 
 from appliance.host.containers.cri import telling
 from appliance.host.containers.cri.client import CriClient
+from appliance.host.containers.cri.executions import ContainerPlace
 from appliance.host.containers.cri.log import CriLog
 from appliance.host.containers.docker.names import check_name
 from appliance.host.containers.model import Container, ContainerDetails, ContainerImage, ExecOptions, LogOptions, State
-from appliance.host.containers.runtime import Execution
 from appliance.host.errors import Conflict, Invalid, Unavailable, Unknown
+from appliance.host.remote_programs.executions import RemoteExecution, RemoteExecutions
 from appliance.threads import Threads
 
 PLACES: Sequence[Sequence[Path]] = (
@@ -35,6 +36,7 @@ class CriRuntime:
         self._reactor = reactor
         self._threads = threads
         self._client = CriClient(reactor, threads, places)
+        self._executions = RemoteExecutions(reactor, threads)
 
     async def name(self) -> str:
         """What it calls itself."""
@@ -104,12 +106,16 @@ class CriRuntime:
         await self._client.call("RemoveContainer", _CHANGE_SECONDS, container_id=whole)
         return f"Container {id} removed"
 
-    async def execute(self, id: str, options: ExecOptions) -> Execution:
-        """Refused: the streaming of CRI is not spoken here."""
-        raise Conflict("A program can be run in containers of Docker and in pods of Kubernetes, not by CRI")
+    async def execute(self, id: str, options: ExecOptions) -> RemoteExecution:
+        """Run a program in a container, as the user of that: the interface knows no other."""
+        whole = await self._whole(id)
+        if await self._state(whole) != "CONTAINER_RUNNING":
+            raise Conflict(f"Container {id} is not running")
+        return await self._executions.run(ContainerPlace(self._reactor, self._client, whole), options)
 
-    def close(self) -> None:
-        """Let go of the connection, for good."""
+    async def end(self) -> None:
+        """Let go of the connection, for good, when the programs that were run have ended."""
+        await self._executions.stop()
         self._client.close()
 
     async def _may_write(self, whole: str) -> bool:

@@ -19,6 +19,7 @@ METHODS: Mapping[str, str] = {
     "StartContainer": "RuntimeService",
     "StopContainer": "RuntimeService",
     "RemoveContainer": "RuntimeService",
+    "Exec": "RuntimeService",
     "ListImages": "ImageService",
 }
 """The methods and their services; each takes a message of its name and `Request` and gives one with `Response`."""
@@ -66,6 +67,14 @@ MESSAGES: Mapping[str, Fields] = {
     "StopContainerResponse": {},
     "RemoveContainerRequest": {"container_id": (1, "string")},
     "RemoveContainerResponse": {},
+    "ExecRequest": {
+        "container_id": (1, "string"),
+        "cmd": (2, "repeated string"),
+        "tty": (3, "bool"),
+        "stdin": (4, "bool"),
+        "stdout": (5, "bool"),
+    },
+    "ExecResponse": {"url": (1, "string")},
     "ListImagesRequest": {},
     "ListImagesResponse": {"images": (1, "repeated Image")},
     "Image": {
