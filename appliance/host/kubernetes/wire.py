@@ -6,7 +6,6 @@ Hardly anything is certain to be there: what is empty is left out or null.
 import msgspec
 
 Names = dict[str, str]
-IntOrString = int | str
 
 
 class _Wire(msgspec.Struct, rename="camel", gc=False):
@@ -18,8 +17,6 @@ class Metadata(_Wire):
 
     name: str = ""
     namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
@@ -28,16 +25,13 @@ class Metadata(_Wire):
 
 
 class ListMetadata(_Wire):
-    resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
-    remaining_item_count: int | None = None
 
 
 class Condition(_Wire):
     type: str = ""
     status: str = ""
     reason: str = ""
-    message: str = ""
 
 
 class Terminated(_Wire):
@@ -51,7 +45,7 @@ class Waiting(_Wire):
 
 
 class Running(_Wire):
-    started_at: str | None = None
+    """That it is there says all."""
 
 
 class ContainerState(_Wire):
@@ -130,7 +124,6 @@ class WorkloadSpec(_Wire):
     strategy: Strategy | None = None
     update_strategy: Strategy | None = None
     paused: bool = False
-    service_name: str = ""
 
 
 class WorkloadStatus(_Wire):
@@ -141,8 +134,6 @@ class WorkloadStatus(_Wire):
     ready_replicas: int = 0
     updated_replicas: int = 0
     available_replicas: int = 0
-    current_revision: str = ""
-    update_revision: str = ""
     conditions: list[Condition] | None = None
     desired_number_scheduled: int = 0
     current_number_scheduled: int = 0
@@ -168,7 +159,6 @@ class ServicePort(_Wire):
     port: int = 0
     node_port: int = 0
     protocol: str = "TCP"
-    target_port: IntOrString | None = None
 
 
 class ServiceSpec(_Wire):
@@ -276,7 +266,6 @@ class JobSpec(_Wire):
 class JobStatus(_Wire):
     succeeded: int = 0
     active: int = 0
-    failed: int = 0
     start_time: str | None = None
     completion_time: str | None = None
 
@@ -378,7 +367,6 @@ class ApiResource(_Wire):
     name: str
     kind: str = ""
     namespaced: bool = False
-    verbs: list[str] | None = None
 
 
 class ApiResources(_Wire):
@@ -388,7 +376,6 @@ class ApiResources(_Wire):
 
 
 class GroupVersion(_Wire):
-    group_version: str = ""
     version: str = ""
 
 

@@ -30,7 +30,7 @@ def run(cluster: Cluster, namespace: str, script: str, name: str = "p") -> None:
 
 
 def test_all_of_it_and_some(server: SystemServer, cluster: Cluster, namespace: str) -> None:
-    run(cluster, namespace, "echo one; printf 'gr\\303\\274n\\n' >&2; sleep 2; echo three")
+    run(cluster, namespace, "echo one; printf 'gr\\303\\274n\\n' >&2; sleep 0.2; echo three")
     path = f"/kubernetes/pods/{namespace}/p/logs"
     found = server.data(path, who="reader")
     assert sorted(found["logs"].splitlines()) == ["grün", "one", "three"]
@@ -72,7 +72,7 @@ def test_a_pod_that_fails_again_and_again(server: SystemServer, cluster: Cluster
 
 
 def test_what_is_written_meanwhile_is_followed(server: SystemServer, cluster: Cluster, namespace: str) -> None:
-    cluster.pod(namespace, "p", "/bin/sh", "-c", "echo one; sleep 1; echo two; sleep 1", restartPolicy="Never")
+    cluster.pod(namespace, "p", "/bin/sh", "-c", "echo one; sleep 0.5; echo two; sleep 0.5", restartPolicy="Never")
     answer = server.api("GET", f"/kubernetes/pods/{namespace}/p/logs?follow=true", who="reader")
     assert answer.body == b"one\ntwo\n"
 
