@@ -110,6 +110,7 @@ class Applier:
                 each.put_into(await self._client.default_namespace())
             elif each.namespace and not kind.namespaced:
                 raise Invalid("metadata.namespace", f"{each.place}: a {each.kind} is in none")
+            each.complete()
             planned.kinds.append(kind)
             planned.new.append(new is not None)
         planned.bodies = await self._threads.run(lambda: [each.encode() for each in documents])

@@ -41,6 +41,16 @@ class Document:
         self.namespace = namespace
         self.content["metadata"]["namespace"] = namespace
 
+    def complete(self) -> None:
+        """Say what a Service's ports leave out, which is TCP: by that and their number a cluster tells them apart, and
+        before 1.21 it does not know what is meant where nothing is said."""
+        spec = self.content.get("spec")
+        if (self.api_version, self.kind) == ("v1", "Service") and isinstance(spec, dict):
+            ports = spec.get("ports")
+            for port in ports if isinstance(ports, list) else ():
+                if isinstance(port, dict):
+                    port.setdefault("protocol", "TCP")
+
     def encode(self) -> bytes:
         """As JSON. Raises `Invalid` for a text that is not Unicode."""
         try:

@@ -55,6 +55,25 @@ def test_a_namespace_is_put_in() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "completed"),
+    [
+        (
+            {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 80}]},
+            {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 80, "protocol": "TCP"}]},
+        ),
+        ({"ports": None}, {"ports": None}),
+        ({"ports": [1, None]}, {"ports": [1, None]}),
+        ([], []),
+    ],
+)
+def test_ports_of_a_service_are_tcp_where_nothing_is_said(spec: Any, completed: Any) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec}
+    (found,) = read_documents(json.dumps(service).encode(), is_yaml=False)
+    found.complete()
+    assert json.loads(found.encode())["spec"] == completed
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("on", True),

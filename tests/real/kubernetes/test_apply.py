@@ -38,8 +38,7 @@ def deployment(namespace: str, name: str = "web", replicas: int = 1) -> dict[str
 
 
 def service(namespace: str, name: str = "web", **spec: Any) -> dict[str, Any]:
-    ports = [{"port": 80, "protocol": "TCP"}]
-    return object_of("Service", namespace, name, spec={"ports": ports, "selector": {"app": name}, **spec})
+    return object_of("Service", namespace, name, spec={"ports": [{"port": 80}], "selector": {"app": name}, **spec})
 
 
 @pytest.mark.parametrize(
