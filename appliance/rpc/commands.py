@@ -106,7 +106,7 @@ def check(settings: "Settings", user: str, object: str, method: str) -> None:
     Exit code 1 where not.
     """
     from appliance.rpc.acl_files import read_acls
-    from appliance.rpc.surface import acl_directories
+    from appliance.rpc.directories import acl_directories
 
     rights = _rights(settings, user)
     acls = read_acls(acl_directories(settings))

@@ -1,10 +1,8 @@
 """Puts the rpc surface together from the foundations it is given."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from appliance import data
 from appliance.background import Background
 from appliance.database.audit import AuditLog
 from appliance.database.redaction import Redactor
@@ -30,6 +28,7 @@ from appliance.rpc.builtin.system import SystemObject
 from appliance.rpc.builtin.uci import UciObject
 from appliance.rpc.call_jobs import CallJobs
 from appliance.rpc.calls import Calls
+from appliance.rpc.directories import acl_directories, plugin_directories
 from appliance.rpc.endpoints_document import PREFIX, DocumentEndpoints, Listing
 from appliance.rpc.endpoints_files import FileEndpoints
 from appliance.rpc.endpoints_login import LoginEndpoints
@@ -195,18 +194,6 @@ class Rpc:
         if not isinstance(caller, RpcCaller):
             return None
         return await self._calls.listing(await self._access.asker(caller.identity))
-
-
-def acl_directories(settings: Settings) -> tuple[Path, ...]:
-    """Where the ACL files are: the system's place, and what we bring."""
-    given = settings.rpc.acl_directories
-    return (Path("/usr/share/rpcd/acl.d"), data.root() / "acl.d") if given is None else given
-
-
-def plugin_directories(settings: Settings) -> tuple[Path, ...]:
-    """Where the plugins are: the system's place, and what we bring."""
-    given = settings.rpc.plugin_directories
-    return (Path("/usr/libexec/rpcd"), data.root() / "plugins") if given is None else given
 
 
 def _plugin_options(settings: Settings, redactor: Redactor) -> PluginOptions:

@@ -170,7 +170,7 @@ def test_no_password_in_arguments_environments_or_log(server: RpcServer) -> None
         server.data("ns.test", "keep", {"psk": "s3cret-psk"})
 
     with ThreadPoolExecutor(8) as pool:
-        running = [pool.submit(work, number) for number in range(100)]
+        running = [pool.submit(work, number) for number in range(40)]
         while not all(each.done() for each in running):
             for pid in [server.server.pid, *descendants(server.server.pid)]:
                 for name in ("cmdline", "environ"):
