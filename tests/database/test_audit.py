@@ -310,7 +310,7 @@ entries = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(entries, min_size=1, max_size=5), st.data())
 def test_any_entries_make_a_chain_and_any_forgery_breaks_it(written: list[AuditEntry], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as directory:

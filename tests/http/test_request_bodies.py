@@ -138,7 +138,7 @@ BORDERS = [COALESCE_AFTER + off for off in (-1, 0, 1)] + [COALESCE_AFTER + COALE
 class SplitTests(RequestTestCase):
     """However a body is cut into reads, the same form comes of it."""
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
     @given(
         content=st.binary(max_size=300)
         | st.sampled_from([b"\r\n--", b"\r\n-", b"\r\n--\r\n--", b"\r" * 50, b"\r\n--a--\r\n"]),

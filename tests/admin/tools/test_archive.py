@@ -217,7 +217,7 @@ def test_accept_can_refuse(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_archives_raise_nothing_else(data: st.DataObject) -> None:
     damaged = bytearray(whole())
