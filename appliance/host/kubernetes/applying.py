@@ -23,7 +23,12 @@ _MEDIA_TYPE = "application/apply-patch+yaml"  # of which JSON is a part; older c
 _SECONDS = 60.0
 _CREATED = 201
 _DEFINED_SECONDS, _DEFINED_PAUSE = 10.0, 0.25
-_NOT_BY_SCHEMA = "failed to create typed patch object"
+_NOT_BY_SCHEMA = (
+    "failed to create typed patch object",
+    "failed to convert new object",
+    "strconv.",
+)
+"""How a cluster begins what it says of an object that is not of the form of its kind."""
 
 
 class Interrupted(HostError):
@@ -179,5 +184,5 @@ class Applier:
 def _judged(error: ClusterError) -> HostError:
     """The cluster answers 500 where an object does not fit its schema: that is no failure of the cluster."""
     text = str(error)
-    begin = text.find(_NOT_BY_SCHEMA)
-    return error if begin < 0 else Rejected(text[begin:])
+    begins = [begin for words in _NOT_BY_SCHEMA if (begin := text.find(words)) >= 0]
+    return Rejected(text[min(begins) :]) if begins else error

@@ -130,10 +130,14 @@ class ApplyingTests(TestCase):
             assert failure.value is error
 
     def test_what_does_not_fit_its_schema_is_no_failure_of_the_cluster(self) -> None:
-        words = "failed to create typed patch object: .spec.nope: field not declared in schema"
-        error = ClusterError(f"Kubernetes: {words}")
-        failure = self.failureResultOf(self.apply([thing("Pod", "p")], error), Rejected)
-        assert str(failure.value) == words
+        for words in (
+            "failed to create typed patch object: .spec.nope: field not declared in schema",
+            "failed to convert new object to proper version: cannot convert float64 to int32",
+            'strconv.ParseUint: parsing "a b": invalid syntax',
+        ):
+            error = ClusterError(f"Kubernetes: {words}")
+            failure = self.failureResultOf(self.apply([thing("Pod", "p")], error), Rejected)
+            assert str(failure.value) == words
 
 
 @pytest.mark.parametrize(
