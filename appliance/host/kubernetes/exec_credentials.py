@@ -160,7 +160,7 @@ def _command(selected: Selected, plugin: Exec, environment: Mapping[str, str]) -
     command = plugin.command
     if "/" in command:
         command = os.path.join(os.path.abspath(selected.folder), command)
-    argv = find_program([command, *plugin.args], env=environment, cwd=None)
+    argv = find_program([command, *(each.reveal() for each in plugin.args)], env=environment, cwd=None)
     if os.geteuid() == 0:
         try:
             trouble = ownership.trouble_with(argv[0])

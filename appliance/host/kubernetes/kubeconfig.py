@@ -33,7 +33,7 @@ class Cluster(msgspec.Struct, frozen=True, rename="kebab"):
     certificate_authority_data: str = ""
     insecure_skip_tls_verify: bool = False
     tls_server_name: str = ""
-    proxy_url: str = ""
+    proxy_url: Secret = Secret("")
     extensions: list[Extension] = []
 
 
@@ -48,7 +48,7 @@ class Exec(msgspec.Struct, frozen=True, rename="camel"):
     """A program that prints credentials."""
 
     command: str = ""
-    args: list[str] = []
+    args: list[Secret] = []
     env: list[Variable] = []
     api_version: str = ""
     install_hint: str = ""

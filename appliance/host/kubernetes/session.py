@@ -11,6 +11,7 @@ from appliance.host.kubernetes.errors import ClusterError
 from appliance.host.kubernetes.exec_credentials import ExecCredentials
 from appliance.host.kubernetes.target import Target
 from appliance.host.kubernetes.trust import ConnectionCreator
+from appliance.host.outgoing.names import Together
 from appliance.host.outgoing.words import shown
 from appliance.process.run import ProcessRunner
 from appliance.threads import Threads
@@ -73,7 +74,8 @@ class Session:
             except ClusterError:
                 _ = self.credentials.refused(credential)
                 raise
-        target = Target(self.access.server, self.access.selected.context, credential.headers, creator)
+        names = Together(self._reactor.nameResolver)
+        target = Target(self.access.server, self.access.selected.context, credential.headers, creator, names)
         answers = target.endpoint(self._reactor, agent.GULP, abrupt=True)
         streams = target.endpoint(self._reactor, agent.SIP, abrupt=True)
         return Line(credential, target, Connections(self._reactor, answers, streams, KEPT_CONNECTIONS, IDLE_SECONDS))

@@ -3,21 +3,27 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IHostnameResolver, IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 
 from appliance.host.kubernetes.server_url import ServerUrl
+from appliance.host.outgoing.names import Resolving
 from appliance.host.outgoing.tls import AbruptTls
 
 
 @dataclass(frozen=True)
 class Target:
-    """The API server of the context, the headers that show who we are, and TLS where it is spoken (else None)."""
+    """The API server of the context, the headers that show who we are, and TLS where it is spoken (else None).
+
+    `names` looks up names in the reactor's place.
+    """
 
     server: ServerUrl
     context: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     tls: IOpenSSLClientConnectionCreator | None
+    names: IHostnameResolver | None = field(default=None, repr=False)
 
     @property
     def host(self) -> str:
@@ -41,8 +47,15 @@ class Target:
         """
         from appliance.host.outgoing import agent
 
-        plain = HostnameEndpoint(reactor, self.host, self.port, timeout=agent.CONNECT_SECONDS)
-        tuned = agent.Tuned(cast(IStreamClientEndpoint, plain), read_size)
+        tuned = agent.Tuned(self._plain(reactor, agent.CONNECT_SECONDS), read_size)
         if self.tls is None:
             return cast(IStreamClientEndpoint, tuned)
         return AbruptTls(self.tls, tuned) if abrupt else wrapClientTLS(self.tls, tuned)
+
+    def _plain(self, reactor: Any, seconds: float) -> IStreamClientEndpoint:
+        if isIPv6Address(self.host):
+            return TCP6ClientEndpoint(reactor, self.host, self.port, seconds)
+        if isIPAddress(self.host):
+            return TCP4ClientEndpoint(reactor, self.host, self.port, seconds)
+        resolving = reactor if self.names is None else Resolving(reactor, self.names)
+        return cast(IStreamClientEndpoint, HostnameEndpoint(resolving, self.host, self.port, timeout=seconds))

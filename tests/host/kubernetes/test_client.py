@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from twisted.internet._resolver import HostResolution
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
+from zope.interface import implementer
 
 from appliance.host.errors import Conflict, Forbidden, Invalid, Unknown
 from appliance.host.kubernetes import client as client_module
@@ -20,6 +24,27 @@ from tests.support.fake_engine import Connection, answer, chunked
 
 def status(message: str) -> bytes:
     return json.dumps({"kind": "Status", "status": "Failure", "message": message}).encode()
+
+
+@implementer(IHostnameResolver)
+class Slow:
+    """Looks up names when it is told to; all are ours."""
+
+    def __init__(self) -> None:
+        self.asked: list[IResolutionReceiver] = []
+        self._port = 0
+
+    def resolveHostName(
+        self, resolutionReceiver: IResolutionReceiver, hostName: str, portNumber: int = 0, *_: Any
+    ) -> HostResolution:
+        self._port = portNumber
+        resolutionReceiver.resolutionBegan(HostResolution(hostName))
+        self.asked.append(resolutionReceiver)
+        return HostResolution(hostName)
+
+    def tell(self) -> None:
+        self.asked[-1].addressResolved(IPv4Address("TCP", "127.0.0.1", self._port))
+        self.asked[-1].resolutionComplete()
 
 
 class AskingTests(ClusterTestCase):
@@ -287,6 +312,26 @@ class LookingTests(ClusterTestCase):
         error = await self.failure(self.get())
         self.assertIs(type(error), ClusterAbsent)
         self.assertEqual(str(error), "There is no host by the name in nobody.invalid:6443")
+
+    async def test_a_name_is_looked_up_once_for_all_who_ask(self) -> None:
+        """Or a name server that does not answer would take all threads there are."""
+        names = Slow()
+        before = reactor.installNameResolver(names)
+        self.addCleanup(reactor.installNameResolver, before)
+        self.write(cluster={"server": f"https://api:{self.cluster.number}"})
+        given_up = Deferred.fromCoroutine(self.get())
+        calls = [Deferred.fromCoroutine(self.get()) for _ in range(5)]
+        await self.until(lambda: names.asked)
+        given_up.cancel()
+        self.assertIsInstance(await self.failure(given_up), CancelledError)
+        names.tell()
+        self.assertEqual(await gatherResults(calls), [b"1"] * 5)
+        self.assertEqual(len(names.asked), 1)
+        self.client.forget()
+        asking = Deferred.fromCoroutine(self.get())
+        await self.until(lambda: len(names.asked) == 2)
+        names.tell()
+        await asking
 
     async def test_a_change_counts_at_once(self) -> None:
         await self.get()

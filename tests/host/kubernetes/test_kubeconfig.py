@@ -72,7 +72,10 @@ def test_the_current_context_brings_a_cluster_a_user_and_a_namespace_together() 
     assert (second.namespace, second.user_name, second.cluster_name) == ("there", "plugin", "two")
     assert second.cluster.extensions[0].extension == {"audience": 7}
     assert second.user.exec is not None
-    assert (second.user.exec.command, second.user.exec.args) == ("./token", ["get", "token"])
+    assert (second.user.exec.command, [each.reveal() for each in second.user.exec.args]) == (
+        "./token",
+        ["get", "token"],
+    )
     assert selected("nobody").user == kubeconfig.User()
     assert first.setting("server") == "server of cluster 'one' in /etc/kubernetes/admin.conf"
 
