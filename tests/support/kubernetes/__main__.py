@@ -4,6 +4,7 @@ It says `listening at PORT`, and ends with its standard input.
 """
 
 import asyncio
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ async def _serve(folder: Path, port: int) -> None:
     finally:
         listening.close()
         node.close()
+        os._exit(0)  # a thread that writes to a terminal nobody reads from must not hold the process
 
 
 if __name__ == "__main__":

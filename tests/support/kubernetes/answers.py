@@ -104,17 +104,17 @@ def outdated(plural: str, group: str, name: str) -> Refused:
 
 
 def managed_by_others(conflicts: Sequence[tuple[str, str]]) -> Refused:
-    """Fields that others manage; pairs of manager and path, in order."""
+    """Fields that others manage; pairs of manager, as he is told, and path, in order."""
     count = f"{len(conflicts)} conflict{'s' if len(conflicts) > 1 else ''}"
     if len(conflicts) == 1:
-        text = f'conflict with "{conflicts[0][0]}": {conflicts[0][1]}'
+        text = f"conflict with {conflicts[0][0]}: {conflicts[0][1]}"
     else:
         managers = dict.fromkeys(manager for manager, _ in conflicts)
         text = "\n".join(
-            "\n".join([f'conflicts with "{each}":', *(f"- {path}" for manager, path in conflicts if manager == each)])
+            "\n".join([f"conflicts with {each}:", *(f"- {path}" for manager, path in conflicts if manager == each)])
             for each in managers
         )
-    causes = [Cause("FieldManagerConflict", f'conflict with "{manager}"', path) for manager, path in conflicts]
+    causes = [Cause("FieldManagerConflict", f"conflict with {manager}", path) for manager, path in conflicts]
     return failure(
         409, "Conflict", f"Apply failed with {count}: {text}", {"causes": [each.document() for each in causes]}
     )

@@ -58,6 +58,9 @@ def apply(
     """The object that results; the live one's record of managers is carried on. Raises Refused on conflicts."""
     this = (manager, "Apply", str(document["apiVersion"]))
     found = managers(live) if live is not None else {}
+    if live is not None and not found:
+        before = fields.applied(live, shape)
+        found = {("before-first-apply", "Update", str(document["apiVersion"])): (before, now)}
     last, last_time = found.get(this, (frozenset(), now))
     owned = fields.applied(document, shape)
     merged = _merge(live, document, shape) if live is not None else copy.deepcopy(dict(document))
@@ -65,13 +68,18 @@ def apply(
     others = {other: entry for other, entry in found.items() if other != this}
     conflicts = [(other, path) for other, (theirs, _) in others.items() for path in sorted(theirs & changed)]
     if conflicts and not force:
-        raise managed_by_others([(other[0], fields.spell(path)) for other, path in conflicts])
+        raise managed_by_others([(_told(other), fields.spell(path)) for other, path in conflicts])
     kept = {other: (theirs - changed, time) for other, (theirs, time) in others.items()}
     _prune(merged, shape, (), last - owned, frozenset().union(*(theirs for theirs, _ in kept.values()), owned))
     order = list(found) if this in found else [*found, this]
     mine = (owned, last_time if owned == last else now)
     _record(merged, {each: mine if each == this else kept[each] for each in order})
     return merged
+
+
+def _told(manager: Manager) -> str:
+    name, operation, version = manager
+    return f'"{name}"' if operation == "Apply" else f'"{name}" using {version}'
 
 
 def _merge(live: Any, applied: Any, shape: Shape) -> Any:

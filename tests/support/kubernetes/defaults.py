@@ -26,16 +26,12 @@ def complete(document: Document) -> None:
         filling(document)
 
 
-def _fill(target: Document, **values: Any) -> None:
-    for name, value in values.items():
-        if target.get(name) is None:
-            target[name] = value
-
-
-def _pod(pod: Document) -> None:
-    spec = pod.setdefault("spec", {})
-    _pod_spec(spec)
-    _fill(spec, priority=0, enableServiceLinks=True, preemptionPolicy="PreemptLowerPriority")
+def admit(document: Document) -> None:
+    """Add what admission adds to a pod, and the state it begins in: nobody manages these."""
+    if document["kind"] != "Pod":
+        return
+    spec = document["spec"]
+    _fill(spec, priority=0, preemptionPolicy="PreemptLowerPriority")
     if spec.get("tolerations") is None:
         spec["tolerations"] = [
             {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
@@ -48,7 +44,19 @@ def _pod(pod: Document) -> None:
         quality = "Guaranteed"
     else:
         quality = "Burstable"
-    _fill(pod.setdefault("status", {}), phase="Pending", qosClass=quality)
+    _fill(document.setdefault("status", {}), phase="Pending", qosClass=quality)
+
+
+def _fill(target: Document, **values: Any) -> None:
+    for name, value in values.items():
+        if target.get(name) is None:
+            target[name] = value
+
+
+def _pod(pod: Document) -> None:
+    spec = pod.setdefault("spec", {})
+    _pod_spec(spec)
+    _fill(spec, enableServiceLinks=True)
 
 
 def _pod_spec(spec: Document) -> None:

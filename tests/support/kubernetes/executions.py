@@ -10,16 +10,16 @@ import json
 import os
 import pty
 import shutil
-import signal
 import struct
 import termios
 from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from tests.support.kubernetes.answers import bad_request
+from tests.support.kubernetes.answers import Refused, bad_request
 from tests.support.kubernetes.logs import chosen
 from tests.support.kubernetes.node import Container, Node
 from tests.support.kubernetes.web import Exchange, Request
@@ -27,30 +27,30 @@ from tests.support.kubernetes.world import Document
 
 SUBPROTOCOL = "v4.channel.k8s.io"
 _PIECE = 32768
+_FAREWELL_SECONDS = 5
+_TEXT = "text/plain; charset=utf-8"
 _STDIN, _STDOUT, _STDERR, _STATUS, _SIZE = range(5)
+_STREAMS = {_STDIN: "stdin", _STDOUT: "stdout", _STDERR: "stderr"}
 
 
 async def run(node: Node, pod: Document, exchange: Exchange) -> None:
     """A program, until it ends or the client goes. Raises Refused before the upgrade."""
     request = exchange.request
     name = chosen(pod, request.parameter("container"))
-    if not any(request.flag(each) for each in ("stdin", "stdout", "stderr")):
-        raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
-    if not request.query.get("command"):
-        raise bad_request("you must specify at least one command for the container")
     if "websocket" not in request.headers.get("upgrade", "").lower():
         raise bad_request("Upgrade request required")
     container = node.containers(pod).get(name)
+    if container is None or not container.running:
+        raise Refused(500, f'container not found ("{name}")'.encode(), _TEXT)
+    wanted = [channel for channel in _STREAMS if request.flag(_STREAMS[channel])]
+    if not wanted:
+        raise Refused(400, b"you must specify at least 1 of stdin, stdout, stderr", _TEXT)
     socket = _Socket(exchange)
     if not await socket.open():
         return
-    for channel in (_STDOUT, _STDERR, _STATUS):
-        await socket.send(channel, b"")
-    if container is None or not container.running:
-        about = f'container not found ("{name}")'
-        await socket.end(_failed("InternalError", f"Internal error occurred: {about}", []))
-        return
-    await _Execution(container, request, socket).run()
+    if outputs := [channel for channel in wanted if channel != _STDIN]:
+        await socket.send(outputs[0], b"")
+    await _Execution(node, container, request, socket).run()
 
 
 class _Socket:
@@ -74,13 +74,13 @@ class _Socket:
 
     async def send(self, channel: int, data: bytes) -> None:
         """Send a message; waits for the client to take it."""
-        with contextlib.suppress(ConnectionError):
+        if self._protocol.state is State.OPEN:
             self._protocol.send_binary(bytes([channel]) + data)
             await self._flush()
 
     async def receive(self) -> list[tuple[int, bytes]]:
         """The next messages, channel and content; none when the client has gone."""
-        while data := await self._read():
+        while not self._writer.is_closing() and (data := await self._read()):
             self._protocol.receive_data(data)
             await self._flush()
             found = [each for each in self._protocol.events_received() if isinstance(each, Frame)]
@@ -100,50 +100,65 @@ class _Socket:
         await self.send(_STATUS, json.dumps(status, separators=(",", ":")).encode())
         self._protocol.send_close(1000)
         await self._flush()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.receive(), 5)
 
     async def _flush(self) -> None:
         for data in self._protocol.data_to_send():
             if data:
                 self._writer.write(data)
+            else:  # both sides have said that they close
+                self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
 
 class _Execution:
-    def __init__(self, container: Container, request: Request, socket: _Socket) -> None:
+    def __init__(self, node: Node, container: Container, request: Request, socket: _Socket) -> None:
+        self._node = node
         self._container = container
         self._request = request
         self._socket = socket
-        self._argv = request.query["command"]
+        self._argv = request.query.get("command", [])
         self._tty = request.flag("tty")
         self._master = -1
         self._input: asyncio.StreamWriter | None = None
+        self._ready = asyncio.Event()
 
     async def run(self) -> None:
-        if shutil.which(self._argv[0]) is None:
-            text = (
-                f"failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: unable to "
-                f'start container process: exec: "{self._argv[0]}": executable file not found in $PATH: unknown'
-            )
-            message = f"Internal error occurred: error executing command in container: {text}"
-            await self._socket.end(_failed("InternalError", message, [{"message": text}], code=500))
-            return
+        listening = asyncio.create_task(self._listen())
+        try:
+            if not self._argv or shutil.which(self._argv[0]) is None:
+                self._ready.set()
+                await self._socket.end(_not_found(self._argv))
+            else:
+                await self._run(listening)
+            await asyncio.wait({listening}, timeout=_FAREWELL_SECONDS)
+        finally:
+            listening.cancel()
+
+    async def _run(self, listening: "asyncio.Task[None]") -> None:
         process, outputs = await self._start()
         self._container.programs.add(process.pid)
-        listening = asyncio.create_task(self._listen())
-        telling = asyncio.gather(*(self._tell(channel, output) for channel, output in outputs))
-        ending = asyncio.ensure_future(process.wait())
-        try:
-            await asyncio.wait({listening, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if ending.done():
-                await telling
-                await self._socket.end(_status(ending.result()))
-        finally:
-            self._hang_up(process, ended=ending.done())
-            for task in (listening, telling, ending):
-                task.cancel()
+        self._ready.set()
+        telling = asyncio.create_task(self._tell_all(process, outputs))
+        await asyncio.wait({listening, telling}, return_when=asyncio.FIRST_COMPLETED)
+        if telling.done():
+            await self._socket.end(_status(self._argv, telling.result()))
+            return
+        if self._input is not None:
+            self._input.close()  # a program on a terminal hears nothing of it, and lives on
+        self._node.keep(telling)
+
+    async def _tell_all(
+        self, process: asyncio.subprocess.Process, outputs: list[tuple[int, asyncio.StreamReader]]
+    ) -> int:
+        """All that it says, and the code it ends with."""
+        await asyncio.gather(*(self._tell(channel, output) for channel, output in outputs))
+        code = await process.wait()
+        self._container.programs.discard(process.pid)
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+        return code
 
     async def _start(self) -> tuple[asyncio.subprocess.Process, list[tuple[int, asyncio.StreamReader]]]:
         environment = {"PATH": os.environ["PATH"], **({"TERM": "xterm"} if self._tty else {})}
@@ -186,9 +201,10 @@ class _Execution:
                 await self._socket.send(channel, data)
 
     async def _listen(self) -> None:
+        await self._ready.wait()
         while messages := await self._socket.receive():
             for channel, data in messages:
-                if channel == _SIZE and self._tty:
+                if channel == _SIZE and self._master >= 0:
                     size = json.loads(data)
                     packed = struct.pack("HHHH", size["Height"], size["Width"], 0, 0)
                     fcntl.ioctl(self._master, termios.TIOCSWINSZ, packed)
@@ -200,28 +216,25 @@ class _Execution:
             with contextlib.suppress(ConnectionError):
                 self._input.write(data)
                 await self._input.drain()
-        while self._input is None and data:
+        while self._master >= 0 and data:
             taken = await asyncio.to_thread(os.write, self._master, data)
             data = data[taken:]
 
-    def _hang_up(self, process: asyncio.subprocess.Process, *, ended: bool) -> None:
-        if not ended:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGHUP)
-        if self._master >= 0:
-            os.close(self._master)
-            self._master = -1
-        if self._input is not None:
-            self._input.close()
-        if ended:
-            self._container.programs.discard(process.pid)
+
+def _not_found(argv: list[str]) -> Document:
+    reason = f'"{argv[0]}": executable file not found in $PATH: unknown' if argv else "args must not be empty: unknown"
+    where = 'failed to exec in container: failed to start exec "0": OCI runtime exec failed: exec failed: '
+    message = f"error executing command in container: {where}unable to start container process: exec: {reason}"
+    return _failed("InternalError", f"Internal error occurred: {message}", [{"message": message}], code=500)
 
 
-def _status(code: int) -> Document:
+def _status(argv: list[str], code: int) -> Document:
     if code == 0:
         return {"metadata": {}, "status": "Success"}
     code = 128 - code if code < 0 else code
-    message = f"command terminated with non-zero exit code: error executing command, exit code {code}"
+    message = (
+        f"command terminated with non-zero exit code: error executing command [{' '.join(argv)}], exit code {code}"
+    )
     return _failed("NonZeroExitCode", message, [{"reason": "ExitCode", "message": str(code)}])
 
 

@@ -69,7 +69,7 @@ BUILT_IN = [
     ),
     Kind(
         "apiextensions.k8s.io", "v1", DEFINITIONS, "CustomResourceDefinition", namespaced=False,
-        short_names=("crd", "crds"), counts_generations=True, subresources=("status",),
+        short_names=("crd", "crds"), categories=("api-extensions",), counts_generations=True, subresources=("status",),
         shape=shapes.parse("CustomResourceDefinition"),
     ),
 ]  # fmt: skip

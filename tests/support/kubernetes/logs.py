@@ -29,17 +29,21 @@ def chosen(pod: Document, name: str) -> str:
 async def send(node: Node, pod: Document, exchange: Exchange) -> None:
     """The log of a container, whole or from some point on, and on as it grows. Raises Refused, Gone."""
     request = exchange.request
+    options = _Options(request)
     name = chosen(pod, request.parameter("container"))
     if not pod["spec"].get("nodeName"):
-        await exchange.reply(200, b"", _TYPE)
+        await exchange.reply(204, b"")
         return
     container = node.containers(pod).get(name)
     if container is None or not container.started:
         reason = container.state["waiting"]["reason"] if container is not None else "ContainerCreating"
-        text = "trying and failing to pull image" if reason == "ErrImagePull" else reason
+        text = "image can't be pulled" if reason == "ErrImagePull" else reason
         title = pod["metadata"]["name"]
         raise bad_request(f'container "{name}" in pod "{title}" is waiting to start: {text}')
-    lines, position = _begin(container, request)
+    if request.flag("previous") and not container.restarts:
+        title = pod["metadata"]["name"]
+        raise bad_request(f'previous terminated container "{name}" in pod "{title}" not found')
+    lines, position = _begin(container, request, options)
     stamped = request.flag("timestamps")
     await exchange.begin(200, _TYPE)
     while True:
@@ -59,18 +63,26 @@ async def send(node: Node, pod: Document, exchange: Exchange) -> None:
     await exchange.end()
 
 
-def _begin(container: Container, request: Request) -> tuple[list[tuple[str, bytes]], int]:
+class _Options:
+    """What is asked of a log, in numbers. Raises Refused."""
+
+    def __init__(self, request: Request) -> None:
+        self.tail = _number(request, "tailLines")
+        self.seconds = _number(request, "sinceSeconds")
+        self.limit = _number(request, "limitBytes")
+
+
+def _begin(container: Container, request: Request, options: _Options) -> tuple[list[tuple[str, bytes]], int]:
     lines = list(container.lines)
     since = request.parameter("sinceTime")
-    if seconds := _number(request, "sinceSeconds"):
-        since = (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if options.seconds is not None:
+        since = (datetime.now(UTC) - timedelta(seconds=options.seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     if since:
         lines = [each for each in lines if each[0] >= since]
-    count = _number(request, "tailLines")
-    if count is not None:
-        lines = lines[-count:] if count else []
-    if limit := _number(request, "limitBytes"):
-        lines = _cut(lines, limit)
+    if options.tail is not None:
+        lines = lines[-options.tail :] if options.tail else []
+    if options.limit is not None:
+        lines = _cut(lines, options.limit)
     return lines, container.told
 
 

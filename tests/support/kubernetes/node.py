@@ -61,7 +61,7 @@ class Node:
     def __init__(self, world: World) -> None:
         self._world = world
         self._pods: dict[str, dict[str, Container]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         world.store.hooks.append(self._seen)
 
     def containers(self, pod: Mapping[str, Any]) -> dict[str, Container]:
@@ -79,12 +79,17 @@ class Node:
             self._spawn(self._end_pod(change.after))
 
     def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        self.keep(asyncio.get_running_loop().create_task(work))
+
+    def keep(self, task: "asyncio.Task[Any]") -> None:
+        """Own a task until it ends."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run_pod(self, pod: Mapping[str, Any]) -> None:
         await asyncio.sleep(_MOMENT)
+        if pod["spec"]["schedulerName"] != "default-scheduler":
+            return
         if not self._change(pod, lambda live: live["spec"].update(nodeName=NODE)):
             return
         found = {each["name"]: Container(each["name"]) for each in pod["spec"]["containers"]}
@@ -248,7 +253,8 @@ def _status(pod: Document, containers: dict[str, Container]) -> Document:
         "hostIP": "192.0.2.2",
         "startTime": pod["status"].get("startTime", moment),
         "containerStatuses": [_container_status(pod, each) for each in containers.values()],
-        **({"podIP": address, "podIPs": [{"ip": address}]} if phase != "Pending" else {}),
+        "podIP": address,
+        "podIPs": [{"ip": address}],
     }
 
 
@@ -260,7 +266,7 @@ def _container_status(pod: Document, container: Container) -> Document:
         "lastState": container.last_state,
         "ready": container.running,
         "restartCount": container.restarts,
-        "image": image,
+        "image": image if image != IMAGE else f"docker.io/library/{IMAGE}",
         "imageID": f"sha256:{'0' * 64}" if container.started else "",
         "containerID": f"containerd://{pod['metadata']['uid'].replace('-', '') * 2}" if container.started else "",
         "started": container.running,

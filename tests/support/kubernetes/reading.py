@@ -60,6 +60,8 @@ def listed(world: World, kind: Kind, namespace: str, request: Request) -> Docume
         documents = [
             {name: value for name, value in each.items() if name not in ("kind", "apiVersion")} for each in documents
         ]
+    else:
+        metadata.setdefault("continue", "")
     return {"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata, "items": documents}
 
 

@@ -64,7 +64,10 @@ def field_test(text: str, plural: str) -> Test:
         if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         if match[1] not in (*_FIELDS[""], *_FIELDS.get(plural, ())):
-            raise bad_request(f"field label not supported: {match[1]}")
+            if plural in _FIELDS:
+                raise bad_request(f"field label not supported: {match[1]}")
+            known = '"metadata.name", "metadata.namespace"'
+            raise bad_request(f'"{match[1]}" is not a known field selector: only {known}')
         tests.append((match[1], match[2] != "!=", match[3]))
     return lambda document: all((_field(document, path) == value) == wanted for path, wanted, value in tests)
 

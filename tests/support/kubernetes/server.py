@@ -13,6 +13,10 @@ from tests.support.kubernetes.web import Exchange, Request
 from tests.support.kubernetes.world import VERSION, World
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_UNKNOWN_FORMAT = (
+    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+    "application/merge-patch+json, application/apply-patch+yaml"
+)
 _PATCHES = (writing.APPLY, writing.MERGE, writing.STRATEGIC)
 
 
@@ -115,8 +119,10 @@ class Server:
             case "PATCH", True if not kind.namespaced or namespace:
                 content_type = request.headers.get("content-type", "").partition(";")[0].strip()
                 patches = [each for each in _PATCHES if kind.schema is None or each != writing.STRATEGIC]
-                if content_type not in patches:
+                if content_type not in _PATCHES:
                     raise failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+                if content_type not in patches:
+                    raise failure(415, "UnsupportedMediaType", _UNKNOWN_FORMAT)
                 return writing.patch(world, kind, namespace, name, request)
             case "DELETE", True if not kind.namespaced or namespace:
                 return 200, writing.delete(world, kind, namespace, name, request)

@@ -24,7 +24,7 @@ class Shape:
 
     form: str
     element: "Shape | None" = None
-    keys: tuple[tuple[str, str | None], ...] = ()
+    keys: tuple[tuple[str, str | int | None], ...] = ()
     whole: bool = False
     struct: str = ""
     inline: "Mapping[str, Shape] | None" = None
@@ -64,7 +64,12 @@ def parse(expression: str) -> Shape:
     if name is not None:
         return Shape(name) if name in (*SCALARS, "any") else Shape("struct", struct=name, whole=bool(whole))
     pairs = [key.partition("=") for key in (keys or "").split(",") if key]
-    return Shape(form, parse(element), tuple((key, default or None) for key, _, default in pairs), bool(whole))
+    known = tuple((key, _default(text) if given else None) for key, given, text in pairs)
+    return Shape(form, parse(element), known, bool(whole))
+
+
+def _default(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
 
 
 def of_schema(schema: Mapping[str, Any]) -> Shape:

@@ -41,6 +41,7 @@ _POD_UPDATE = (
     "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, "
     "`spec.activeDeadlineSeconds` or `spec.tolerations` (only additions to existing tolerations)"
 )
+_PORT = "must be between 1 and 65535, inclusive"
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _LARGEST = 1024 * 1024
 
@@ -80,6 +81,8 @@ def _unsupported(field: str, value: Any, supported: Any) -> Cause:
 
 
 def _spell(value: Any) -> str:
+    if value == {}:
+        return "map[string]string(nil)"
     if isinstance(value, dict):
         return f"map[string]string{{{', '.join(f'{json.dumps(k)}:{json.dumps(v)}' for k, v in sorted(value.items()))}}}"
     return json.dumps(value)
@@ -145,9 +148,7 @@ def _pod_spec(spec: Document, path: str) -> Iterator[Cause]:
             for number, port in enumerate(container.get("ports") or []):
                 if not 0 < port.get("containerPort", 0) < 65536:
                     value = port.get("containerPort", 0)
-                    yield _wrong(
-                        f"{here}.ports[{number}].containerPort", value, "must be between 1 and 65535, inclusive"
-                    )
+                    yield _wrong(f"{here}.ports[{number}].containerPort", value, _PORT)
     if spec["restartPolicy"] not in ("Always", "OnFailure", "Never"):
         yield _unsupported(f"{path}.restartPolicy", spec["restartPolicy"], ("Always", "OnFailure", "Never"))
 
@@ -187,7 +188,9 @@ def _service(service: Document, before: Document | None) -> Iterator[Cause]:
         if len(ports) > 1 and not port.get("name"):
             yield required(f"spec.ports[{index}].name")
         if not 0 < port.get("port", 0) < 65536:
-            yield _wrong(f"spec.ports[{index}].port", port.get("port", 0), "must be between 1 and 65535, inclusive")
+            yield _wrong(f"spec.ports[{index}].port", port.get("port", 0), _PORT)
+        if isinstance(port["targetPort"], int) and not 0 < port["targetPort"] < 65536:
+            yield _wrong(f"spec.ports[{index}].targetPort", port["targetPort"], _PORT)
     if spec["type"] not in _TYPES:
         yield _unsupported("spec.type", spec["type"], _TYPES)
     address = before["spec"].get("clusterIP") if before is not None else None

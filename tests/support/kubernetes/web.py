@@ -32,7 +32,9 @@ class Request:
     def __post_init__(self) -> None:
         parts = urlsplit(self.target)
         self.path = unquote(parts.path)
-        self.query = parse_qs(parts.query, keep_blank_values=True)
+        # Go takes no parameter that has a bare semicolon.
+        kept = [part for part in parts.query.split("&") if ";" not in part]
+        self.query = parse_qs("&".join(kept), keep_blank_values=True)
 
     def parameter(self, name: str) -> str:
         """The first value of a parameter, empty where it is absent."""
@@ -59,10 +61,13 @@ class Exchange:
     async def reply(self, status: int, body: object, content_type: str = "application/json") -> None:
         """A whole answer; what is not bytes is sent as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode() + b"\n"
-        headers = [("Content-Type", content_type), ("Content-Length", str(len(data)))]
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(data)))] if status != 204 else []
+        if "upgrade" in self.request.headers:
+            headers.append(("Connection", "close"))  # a client that wanted more than HTTP sends no further request
         self.begun = self.ended = True
         await self._connection.send(h11.Response(status_code=status, headers=headers))
-        await self._connection.send(h11.Data(data=data))
+        if headers:
+            await self._connection.send(h11.Data(data=data))
         await self._connection.send(h11.EndOfMessage())
 
     async def begin(self, status: int, content_type: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.kubernetes import applying, defaults, patching, validation
+from tests.support.kubernetes import applying, defaults, fields, patching, validation
 from tests.support.kubernetes.answers import (
     Cause,
     already_exists,
@@ -28,6 +28,13 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 _MANAGER_LENGTH = 128
+_UNSAID = {"reportingComponent": "", "reportingInstance": ""}
+_DELETING = {
+    "type": "Terminating",
+    "status": "True",
+    "reason": "InstanceDeletionPending",
+    "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,10 +62,7 @@ def create(world: World, kind: Kind, namespace: str, request: Request) -> Docume
     document.setdefault("kind", kind.name)
     document.setdefault("apiVersion", kind.api_version)
     metadata.pop("managedFields", None)
-    written = copy.deepcopy(document)
-    applying.updated(None, written, kind.shape, manager=manager, now=now(), base=_empty(kind))
-    metadata["managedFields"] = written["metadata"].get("managedFields", [])
-    return _store_new(world, kind, namespace, document, dry=_dry(request))
+    return _store_new(world, kind, namespace, document, dry=_dry(request), creator=manager)
 
 
 def patch(world: World, kind: Kind, namespace: str, name: str, request: Request) -> tuple[int, Document]:
@@ -122,12 +126,17 @@ def _change(world: World, kind: Kind, namespace: str, name: str, request: Reques
             changed["metadata"][field] = live["metadata"][field]
     if kind.schema is not None:
         changed = _pruned(changed, kind.schema, top=True)
+    elif wrong := [each for each in fields.mistakes(changed, kind.shape) if "not declared" not in each]:
+        raise invalid("", "", "", [Cause("FieldValueInvalid", f"Invalid value: {wrong[0]}", "patch")])
     manager = request.parameter("fieldManager") or _by_agent(request)
     applying.updated(live, changed, kind.shape, manager=manager, now=now())
     return _store_changed(world, kind, live, changed, dry=_dry(request))
 
 
-def _store_new(world: World, kind: Kind, namespace: str, document: Document, *, dry: bool) -> Document:
+def _store_new(
+    world: World, kind: Kind, namespace: str, document: Document, *, dry: bool, creator: str = ""
+) -> Document:
+    """`creator` manages all of it, where it was not applied."""
     name = document["metadata"].get("name", "")
     if kind.namespaced:
         home = world.store.get(world.namespaces, "", namespace)
@@ -143,6 +152,10 @@ def _store_new(world: World, kind: Kind, namespace: str, document: Document, *, 
         document.pop("status", None)
     if kind.schema is None:
         defaults.complete(document)
+    if creator:
+        applying.updated(None, document, kind.shape, manager=creator, now=now(), base=_empty(kind))
+    if kind.schema is None:
+        defaults.admit(document)
     validation.check(kind, document, None)
     return document if dry else world.store.put(kind, document)
 
@@ -154,6 +167,7 @@ def _store_changed(world: World, kind: Kind, live: Document, document: Document,
             document["status"] = copy.deepcopy(live["status"])
     if kind.schema is None:
         defaults.complete(document)
+        defaults.admit(document)
     validation.check(kind, document, live)
     document["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
     if document == live:
@@ -180,7 +194,7 @@ def delete(world: World, kind: Kind, namespace: str, name: str, request: Request
             found = live["metadata"][field]
             text = f"Precondition failed: {title} in precondition: {wanted[field]}, {title} in object meta: {found}"
             message = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {text}'
-            raise failure(409, "Conflict", message, details(name, kind.group, kind.plural))
+            raise failure(409, "Conflict", message, details(name, kind.group, kind.name))
     grace = request.parameter("gracePeriodSeconds") or options.get("gracePeriodSeconds")
     if _dry(request) or options.get("dryRun") == ["All"]:
         return live
@@ -196,6 +210,7 @@ def remove(world: World, kind: Kind, live: Document, grace: int | None = None) -
     if kind == world.namespaces:
         ending["status"] = {"phase": "Terminating"}
     if kind == world.definitions:
+        ending["status"]["conditions"].append(_DELETING | {"lastTransitionTime": now()})
         ending["metadata"]["finalizers"] = [
             *metadata.get("finalizers", []),
             "customresourcecleanup.apiextensions.k8s.io",
@@ -310,7 +325,7 @@ def _empty(kind: Kind) -> Document:
         "Deployment": {"strategy": {}, "template": {"metadata": {}, "spec": pod}},
     }
     spec = specs.get(kind.name, {})
-    return {"metadata": {}, "spec": spec, "status": {}, "involvedObject": {}, "source": {}}
+    return {"metadata": {}, "spec": spec, "status": {}, "involvedObject": {}, "source": {}, **_UNSAID}
 
 
 def _pruned(value: Any, schema: Mapping[str, Any], *, top: bool = False) -> Any:
