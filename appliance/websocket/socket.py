@@ -202,9 +202,11 @@ class Socket(WebSocketServerProtocol):
             return
         self._ended = True
         self._forget_waiting()
-        self.factory.closed(self)
         self._wake()
-        self._conversation.closed()
+        try:
+            self._conversation.closed()
+        finally:
+            self.factory.closed(self)  # last: who waits for the end of all goes on at once
 
     # What the transport calls
 

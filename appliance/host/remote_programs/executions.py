@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.logger import Logger
 
 from appliance.host.containers.model import ExecOptions
 from appliance.host.errors import HostError, Invalid
@@ -29,6 +30,8 @@ HELPER_SECONDS = 15.0
 
 class RemoteExecutions:
     """Starts programs and does what can be done that none outlives the one who typed."""
+
+    _log = Logger()
 
     def __init__(self, reactor: Any, threads: Threads) -> None:
         self._reactor = reactor
@@ -56,8 +59,8 @@ class RemoteExecutions:
     async def _end(self, place: Place, mark: Mark) -> None:
         try:
             await self._run(place, mark.hang_up())
-        except HostError:
-            return  # its container has gone, or nobody can say
+        except HostError as error:  # its container has gone, or nobody can say
+            self._log.info("A program in a container may run on: {error}", error=str(error))
 
     async def _has_shell(self, place: Place) -> bool:
         return await self._run(place, ASKS_FOR_SHELL) == 0

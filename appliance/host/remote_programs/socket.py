@@ -94,6 +94,7 @@ class ExecSocket(WebSocketClientProtocol):
         self._reader: Deferred[None] | None = None
         self._error: HostError | None = None
         self._ended = False
+        self._is_lost = False
         self._is_full = False
         self._writers: list[Deferred[None]] = []
 
@@ -138,7 +139,7 @@ class ExecSocket(WebSocketClientProtocol):
             if self.websocket_protocol_in_use == V5:
                 self._say(CLOSE, bytes([INPUT]))
             self.sendClose(1000)
-        elif self.state != self.STATE_CLOSING:
+        elif self.state != self.STATE_CLOSING and not self._is_lost:
             self.transport.abortConnection()
         self._pieces.clear()
         self._end(None)
@@ -195,6 +196,7 @@ class ExecSocket(WebSocketClientProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, or what went wrong."""
+        self._is_lost = True
         if self._again is not None:
             self._again.cancel()
             self._again = None

@@ -1,6 +1,8 @@
 """Programs in pods of a cluster that the test plays: the WebSocket, and what is answered instead of one."""
 
 import json
+import os
+import pty
 import socket
 import subprocess
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
@@ -139,12 +142,17 @@ class Client:
 class ExecutionTests(ListeningTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.addCleanup(forget_timers)
+        self.addCleanup(self.forget_timers)
         self.nodes = Nodes()
         self.executions = self.made(self.listen(self.nodes))
 
     async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
         await self.executions.stop()
+        await self.until(lambda: not any(isinstance(each, tcp.Client) for each in reactor.getReaders()))
+
+    async def forget_timers(self) -> None:
+        await self.until(iter([False, False, True]).__next__)  # connections that were aborted are lost a turn later
+        forget_timers()
 
     def made(self, port: int) -> ClusterExecutions:
         client: Any = Client(port)
@@ -368,25 +376,27 @@ def test_who_bears_a_mark_is_hung_up_with_all_children(tmp_path: Path) -> None:
     quick.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     mark = Mark()
-    both = "/bin/sleep 54321 & echo $!; trap '' HUP; /bin/sleep 54321 & echo $!; read x"
-    argv = mark.put_on(["/bin/sh", "-c", both])
-    program = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    other = subprocess.Popen(Mark().put_on(["/bin/sleep", "54321"]))
+    both = "/bin/sleep 54321 & echo $!; trap '' HUP; env -i /bin/sleep 54321 & echo $!; /bin/sleep 54321"
+    programs, masters = [], []
+    for argv in (mark.put_on(["/bin/sh", "-c", both]), Mark().put_on(["/bin/sleep", "54321"])):
+        master, slave = pty.openpty()
+        programs.append(subprocess.Popen(["setsid", "--ctty", *argv], stdin=slave, stdout=slave))
+        masters.append(master)
+        os.close(slave)
     try:
-        assert program.stdout is not None and program.stdin is not None
-        children = [int(program.stdout.readline()) for _ in range(2)]
+        with os.fdopen(os.dup(masters[0])) as output:
+            children = [int(output.readline()) for _ in range(2)]
         assert subprocess.run(mark.hang_up(), env=environment, check=False).returncode == 0
-        assert program.wait(10) == -9
+        assert programs[0].wait(10) == -9
         wait_for(lambda: not any(alive(pid) for pid in children), "the end of the children")
-        assert other.poll() is None
+        assert programs[1].poll() is None
         assert subprocess.run(mark.hang_up(), env=environment, check=False).returncode == 0
     finally:
-        for each in (program, other):
+        for each in programs:
             each.kill()
             each.wait(10)
-        for pipe in (program.stdin, program.stdout):
-            if pipe is not None:
-                pipe.close()
+        for master in masters:
+            os.close(master)
 
 
 def test_a_program_gets_its_arguments_and_a_terminal_s_name() -> None:

@@ -68,3 +68,10 @@ def server(any_server: SystemServer) -> Iterator[SystemServer]:
     yield any_server
     lines = any_server.server.log.read_bytes()[begin:].decode("utf-8", "replace").splitlines()
     assert [line for line in lines if "Traceback" in line] == []
+
+
+@pytest.fixture(scope="session")
+def its_server(its_double: Double, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemServer]:
+    """A server that uses the double alone."""
+    with server_of(its_double, tmp_path_factory.mktemp("its-server")) as server:
+        yield server

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.real.kubernetes.conftest import server_of
 from tests.support.kubernetes.cluster import Cluster
 from tests.support.kubernetes.double import Double
 from tests.support.kubernetes.passage import passage
@@ -180,10 +179,10 @@ def test_what_is_refused(server: SystemServer, cluster: Cluster) -> None:
         assert heard(socket)["name"] == name  # what was asked for before goes on
 
 
-def test_nothing_is_missed_and_nothing_told_twice(tmp_path: Path, its_double: Double) -> None:
+def test_nothing_is_missed_and_nothing_told_twice(its_server: SystemServer, its_double: Double) -> None:
     """While the watch is cut, also where the server has forgotten from where to go on."""
     shop = fresh(its_double)
-    with server_of(its_double, tmp_path) as server, live_socket(server, "/ws/events") as socket:
+    with live_socket(its_server, "/ws/events") as socket:
         listen(socket, f"k8s-events:{shop}")
         names = [happen(its_double, shop)]
         for forget in (False, True, True):
@@ -200,29 +199,30 @@ def watches(its_double: Double) -> int:
     return int(its_double.state()["open"].get("watch", 0))
 
 
-def test_one_watch_for_all_and_none_for_nobody(tmp_path: Path, its_double: Double) -> None:
+def test_one_watch_for_all_and_none_for_nobody(its_server: SystemServer, its_double: Double) -> None:
     shop = fresh(its_double)
-    with server_of(its_double, tmp_path) as server:
-        with live_socket(server, "/ws/events") as one, live_socket(server, "/ws/events", "reader") as other:
-            for socket in (one, other):
-                listen(socket, f"k8s-events:{shop}")
-                listen(socket, "k8s-events")
-            wait_for(lambda: watches(its_double) == 2, "two watches")
-            name = happen(its_double, shop)
-            assert {heard(socket)["name"] for socket in (one, other, one, other)} == {name}
-            assert watches(its_double) == 2
-        wait_for(lambda: watches(its_double) == 0, "no watch")
+    with live_socket(its_server, "/ws/events") as one, live_socket(its_server, "/ws/events", "reader") as other:
+        for socket in (one, other):
+            listen(socket, f"k8s-events:{shop}")
+            listen(socket, "k8s-events")
+        wait_for(lambda: watches(its_double) == 2, "two watches")
+        name = happen(its_double, shop)
+        assert {heard(socket)["name"] for socket in (one, other, one, other)} == {name}
+        assert watches(its_double) == 2
+    wait_for(lambda: watches(its_double) == 0, "no watch")
 
 
 @pytest.mark.parametrize("was_there", [True, False])
-def test_it_goes_on_when_the_cluster_has_been_away(tmp_path: Path, its_double: Double, was_there: bool) -> None:
+def test_it_goes_on_when_the_cluster_has_been_away(
+    its_server: SystemServer, its_double: Double, was_there: bool
+) -> None:
     away = fresh(its_double)
-    with server_of(its_double, tmp_path) as server, live_socket(server, "/ws/events") as socket:
+    with live_socket(its_server, "/ws/events") as socket:
         if was_there:
             listen(socket, f"k8s-events:{away}")
         its_double.stop()
         try:
-            with live_socket(server, "/ws/events") as other:
+            with live_socket(its_server, "/ws/events") as other:
                 other.say("subscribe", payload={"channel": f"k8s-events:{away}"})
                 assert other.hear()["code"] == "KUBERNETES_ERROR"  # the passage answers, and breaks off
                 pong(other)
