@@ -15,7 +15,9 @@ class PsQuery(msgspec.Struct):
     """Which containers."""
 
     all: Annotated[bool, msgspec.Meta(description="Also those that do not run.")] = False
-    limit: Annotated[int, msgspec.Meta(ge=0, le=100_000, description="The newest so many; 0 for all.")] = 0
+    limit: Annotated[
+        int, msgspec.Meta(ge=0, le=100_000, description="The newest so many, whether they run or not; 0 for all.")
+    ] = 0
     filters: Annotated[str, msgspec.Meta(max_length=FILTERS_LIMIT, description=_FILTERS)] = ""
 
 

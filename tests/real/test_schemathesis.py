@@ -1,38 +1,14 @@
 """schemathesis throws what the OpenAPI documents allow, and what they forbid, at the real server."""
 
-import re
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
+from tests.support.fuzzing import throw
 from tests.support.machine import system_server
 from tests.support.mesh_server import EXEMPT, mesh_server
 from tests.support.rpc import rpc_server
-from tests.support.server import TOKEN, Server, running
+from tests.support.server import TOKEN, running
 
-_EXAMPLES = "25"
-_CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance"
 _CONNECTIONS = "[server]\nmax_connections_per_address = 1000\n"
-
-
-def throw(server: Server, folder: Path, document: str, token: str, *, only: str = "", without: str = "") -> None:
-    """Run schemathesis over the paths of a document of the server's that match `only` and do not match `without`.
-
-    In a folder of its own: it keeps what it has learned.
-    """
-    folder = Path(tempfile.mkdtemp(dir=folder))
-    argv = [*server.prefix, str(Path(sys.executable).with_name("schemathesis")), "run", server.base + document]
-    argv += ["--tls-verify", str(server.certificate)]
-    argv += ["--include-path-regex", only] if only else []
-    argv += ["--exclude-path-regex", without] if without else []
-    argv += ["--header", f"Authorization: Bearer {token}", "--max-examples", _EXAMPLES, "--seed", "1"]
-    argv += ["--phases", "examples,coverage,fuzzing", "--no-color", "--checks", _CHECKS]
-    finished = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
-    shown = finished.stdout + finished.stderr
-    assert finished.returncode == 0, shown
-    assert re.search(r"[1-9][0-9]* (passed|generated)", shown), shown
-    assert "Traceback" not in server.log.read_text()
 
 
 def test_the_admin_surface(tmp_path: Path) -> None:
@@ -47,9 +23,8 @@ def test_the_system_surface(tmp_path: Path) -> None:
     with system_server(tmp_path / "machine", _CONNECTIONS) as server:
         session = server.tokens["admin"]
         changes = r"/network/(interfaces/|bridge(/|$)|vlan(/|$)|confirm)"
-        # Without an engine all that is asked of containers is a 503, which schemathesis takes for a defect; with one
-        # some of it takes longer than it waits. tests/real/containers has their bad input.
-        # Kubernetes has its turn in tests/real/kubernetes, where there is a cluster.
+        # Without an engine all that is asked of containers is a 503, which schemathesis takes for a defect:
+        # tests/real/containers has one. Kubernetes has its turn in tests/real/kubernetes, where there is a cluster.
         containers = r"/(containers|docker|kubernetes)(/|$)"
         throw(server.server, tmp_path, document, session, without=rf"/auth/|/users/|{changes}|{containers}")
         # Whoever knows the name of the interface that we come by, and says force, ends it: names are not learned here.

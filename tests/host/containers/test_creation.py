@@ -108,6 +108,8 @@ def test_everything() -> None:
         ("restartPolicy", {"restartPolicy": {"name": "always", "maximumRetryCount": 1}}),
         ("workingDir", {"workingDir": "srv"}),
         ("resources.cpusetCpus", {"resources": {"cpusetCpus": "all"}}),
+        ("resources.memorySwap", {"resources": {"memorySwap": 1 << 30}}),
+        ("resources.memorySwap", {"resources": {"memory": 2 << 30, "memorySwap": 1 << 30}}),
     ],
 )
 def test_what_is_refused(field: str, body: dict[str, Any]) -> None:

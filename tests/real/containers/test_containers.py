@@ -61,7 +61,8 @@ def test_the_life_of_a_container(server: SystemServer, engine: Engine) -> None:
     before = engine.inspect(id)["State"]["StartedAt"]
     assert server.api("POST", "/docker/containers/life/restart?timeout=20").status == 200
     assert engine.inspect(id)["State"]["StartedAt"] != before
-    assert server.api("POST", "/docker/containers/life/kill?signal=SIGTERM").status == 200
+    killed = server.api("POST", "/docker/containers/life/kill?signal=SIGTERM")
+    assert (killed.status, killed.json["data"]["message"]) == (200, "Container life was sent SIGTERM")
     wait_for(lambda: state(engine, id) == "exited", "the end of the container")
     assert engine.inspect(id)["State"]["ExitCode"] == 0
     assert server.api("POST", "/docker/containers/life/kill").status == 409
@@ -209,6 +210,27 @@ def test_a_container_that_cannot_be_made_or_run(server: SystemServer, engine: En
     answer = server.api("POST", f"/docker/containers/{id}/start")
     assert answer.status == 400 and "/nosuch/program" in answer.json["error"]["message"]
     assert server.api("POST", f"/docker/containers/{id}/kill?signal=SIGNONE").status in (400, 409)
+
+
+@pytest.mark.parametrize("action", ["start", "restart?timeout=1"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"cmd": ["/" + "x" * 3000]},
+        {"user": "nobody-of-this-name"},
+        {"networkMode": "nosuch"},
+        {"volumes": ["/dev/null:/etc"]},
+    ],
+)
+def test_what_cannot_run_is_no_failure_of_the_engine(
+    server: SystemServer, engine: Engine, bad: dict[str, object], action: str
+) -> None:
+    """It is refused when it is made, or when it is started."""
+    body = {"image": "bb:1", "name": "bad", "cmd": ["/bin/true"], "networkMode": "host", **bad}
+    answer = server.api("POST", "/docker/containers", body)
+    if answer.status == 201:
+        answer = server.api("POST", f"/docker/containers/bad/{action}")
+    assert answer.status in (400, 404), answer
 
 
 def test_ports_are_published_and_told_as_texts(server: SystemServer, engine: Engine) -> None:

@@ -87,7 +87,7 @@ class DockerContainers:
         if action in ("stop", "restart"):
             seconds += _OWN_PATIENCE if patience is None else patience
         answer = await self._client.call("POST", f"/containers/{segment(id)}/{action}", query, seconds=seconds)
-        done, already = _DONE[action]
+        done, already = (f"was sent {signal}", "") if signal is not None else _DONE[action]
         return f"Container {id} {already if answer.status == _UNTOUCHED else done}"
 
     async def remove(self, id: str, *, force: bool = False, volumes: bool = False) -> str:

@@ -220,6 +220,10 @@ def _restart_policy(policy: RestartPolicy | str | None) -> dict[str, Any] | None
 def _put_resources(host: dict[str, Any], resources: Resources) -> None:
     if resources.cpuset_cpus and _CPUS.fullmatch(resources.cpuset_cpus) is None:
         raise Invalid("resources.cpusetCpus", "CPUs as 0-2,4")
+    if resources.memory_swap > 0 and not resources.memory:
+        raise Invalid("resources.memorySwap", "goes with memory only")
+    if 0 < resources.memory_swap < resources.memory:
+        raise Invalid("resources.memorySwap", "memory and swap together: not less than memory")
     _put(host, "Memory", resources.memory)
     _put(host, "MemorySwap", resources.memory_swap)
     _put(host, "NanoCpus", round(resources.cpus * 1e9))

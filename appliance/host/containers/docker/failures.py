@@ -1,5 +1,7 @@
 """An engine's refusals, by what they mean. Docker says it by the status; Podman's is 500 for much that is no defect."""
 
+import re
+
 import msgspec
 
 from appliance.host.containers.errors import EngineError
@@ -9,6 +11,8 @@ from appliance.host.outgoing.words import shown
 
 DOCKER = Peer("Docker", EngineError)
 
+_AMBIGUOUS = ("multiple ids found", "more than one result")
+_NO_NETWORK = re.compile(r"network \S+ not found")
 _UNKNOWN = (
     "no such container",
     "no such image",
@@ -44,10 +48,16 @@ _CONFLICT = (
 _INVALID = (
     "a command that was not found",
     "executable file not found",
+    "fill out specgen",
     "invalid argument",
     "invalid filter",
     "invalid reference",
     "invalid signal",
+    "no matching entries in group file",
+    "no matching entries in passwd file",
+    "oci permission denied",
+    "oci runtime create failed",
+    "oci runtime error",
     "must be lowercase",
     "required plugin missing",
     "unsupported driver",
@@ -68,18 +78,22 @@ def refusal(status: int, body: bytes) -> HostError:
         message = msgspec.json.decode(body, type=_Refusal).message
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = body.decode("utf-8", "replace")
-    text = shown(message) or f"status {status}"
+    if not shown(message):
+        message = f"status {status}"
+    text = shown(message)
     if status == 400:
         return Invalid("request", text)
     by_status = _BY_STATUS.get(status)
-    return by_status(text) if by_status is not None else by_words(text)
+    return by_status(text) if by_status is not None else by_words(message)
 
 
 def by_words(message: str) -> HostError:
     """The error that an engine describes by `message` alone, as in the middle of a stream."""
     text = shown(message)
-    small = text.lower()
-    if any(words in small for words in _UNKNOWN):
+    small = message.lower()  # all of it: the reason stands at the end, and may stand behind a long name
+    if any(words in small for words in _AMBIGUOUS):
+        return Invalid("request", text)
+    if any(words in small for words in _UNKNOWN) or _NO_NETWORK.search(small):
         return Unknown(text)
     if any(words in small for words in _CONFLICT):
         return Conflict(text)
