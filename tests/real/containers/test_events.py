@@ -93,6 +93,6 @@ def test_what_is_refused(server: SystemServer, engine: Engine) -> None:
         assert socket.hear()["code"] == "INVALID_INPUT"
         engine.json("POST", "/volumes/create", {"Name": "still-seen"})  # what was asked for before goes on
         assert "still-seen" in str(socket.hear()["payload"])
-        engine.request("DELETE", "/volumes/still-seen")
         socket.say("subscribe", payload={"channel": "container-events:x"})
         assert socket.hear()["code"] == "UNKNOWN_CHANNEL"
+    engine.request("DELETE", "/volumes/still-seen")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.real.kubernetes.conftest import server_of
-from tests.real.test_schemathesis import throw
+from tests.support.fuzzing import throw
 from tests.support.kubernetes.double import double
 
 
