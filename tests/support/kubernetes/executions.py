@@ -28,6 +28,7 @@ from tests.support.kubernetes.world import Document
 SUBPROTOCOL = "v4.channel.k8s.io"
 _PIECE = 32768
 _FAREWELL_SECONDS = 5
+_MOMENT = 0.01
 _TEXT = "text/plain; charset=utf-8"
 _STDIN, _STDOUT, _STDERR, _STATUS, _SIZE = range(5)
 _STREAMS = {_STDIN: "stdin", _STDOUT: "stdout", _STDERR: "stderr"}
@@ -217,8 +218,10 @@ class _Execution:
                 self._input.write(data)
                 await self._input.drain()
         while self._master >= 0 and data:
-            taken = await asyncio.to_thread(os.write, self._master, data)
-            data = data[taken:]
+            try:
+                data = data[os.write(self._master, data) :]
+            except BlockingIOError:  # the program does not read; reading the terminal has made it so
+                await asyncio.sleep(_MOMENT)
 
 
 def _not_found(argv: list[str]) -> Document:
