@@ -52,6 +52,7 @@ class ListeningTestCase(TestCase):
         await cast("Deferred[object]", port.stopListening())
         for connection in accepted():
             connection.abortConnection()
+        await deferLater(reactor, 0, lambda: None)  # whom they belong to is told in the next turn
         await self.until(lambda: not accepted())
 
 

@@ -36,6 +36,7 @@ class RemoteExecutions:
     def __init__(self, reactor: Any, threads: Threads) -> None:
         self._reactor = reactor
         self._threads = threads
+        self._running: set[RemoteExecution] = set()
         self._ending = Tasks()
 
     async def run(self, place: Place, options: ExecOptions) -> "RemoteExecution":
@@ -46,15 +47,21 @@ class RemoteExecutions:
         command = mark.put_on(options.command) if mark is not None else options.command
         socket = await self._open(place, command, terminal=True)
         socket.resize(options.size)
-        return RemoteExecution(self, place, mark, socket)
+        execution = RemoteExecution(self, place, mark, socket)
+        self._running.add(execution)
+        return execution
 
     async def stop(self) -> None:
-        """Return when what was closed has ended."""
+        """Close all that runs, and return when it has ended."""
+        for execution in list(self._running):
+            execution.close()
         await self._ending.finished()
 
-    def end(self, place: Place, mark: Mark) -> None:
-        """End a program that may still run, in the background."""
-        self._ending.background(self._end(place, mark), "ending a program in a container")
+    def closed(self, execution: "RemoteExecution", place: Place, mark: Mark | None) -> None:
+        """Forget a program, and end in the background what bears a mark and may still run."""
+        self._running.discard(execution)
+        if mark is not None:
+            self._ending.background(self._end(place, mark), "ending a program in a container")
 
     async def _end(self, place: Place, mark: Mark) -> None:
         try:
@@ -114,6 +121,7 @@ class RemoteExecution:
         self._place = place
         self._mark = mark
         self._socket = socket
+        self._is_closed = False
 
     async def read(self) -> bytes:
         """What it prints, as soon as there is some; empty at the end. Raises `Unavailable`."""
@@ -142,9 +150,11 @@ class RemoteExecution:
 
     def close(self) -> None:
         """Let go of it, and hang up where it still runs."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         may_run = self._socket.status is None
         if may_run and self._mark is None:
             self._socket.write(TYPED)
         self._socket.close()
-        if may_run and self._mark is not None:
-            self._executions.end(self._place, self._mark)
+        self._executions.closed(self, self._place, self._mark if may_run else None)

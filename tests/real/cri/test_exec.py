@@ -94,6 +94,18 @@ def test_the_program_ends_with_the_socket(server: SystemServer, box: str) -> Non
     wait_for(partial(none_of, mark), "the end of the program")
 
 
+def test_nothing_is_left_when_the_server_stops(server: SystemServer, box: str) -> None:
+    mark = f"sleep {os.getpid()}001"
+    with live_socket(server, PATH) as socket:
+        begin(socket, "/bin/sh", "-c", f"echo begun; {mark}")
+        output_until(socket, "begun")
+        try:
+            server.server.stop()
+            assert none_of(mark), command_lines(mark)
+        finally:
+            server.server.start()
+
+
 def test_what_is_refused(server: SystemServer, runtime: Containerd, box: str) -> None:
     rests = runtime.make("rests", "/bin/true", start=False)
     for container, command, options, code in (
