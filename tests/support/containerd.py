@@ -208,9 +208,15 @@ class Containerd:
         return found
 
     def remove_all(self) -> None:
-        """Remove all containers."""
-        for each in self.ask("ListContainers").containers:
-            self.ask("RemoveContainer", container_id=each.id)
+        """Remove all containers; one that is ending just then is not removed at the first try."""
+        deadline = time.monotonic() + _START_SECONDS
+        while found := self.ask("ListContainers").containers:
+            for each in found:
+                try:
+                    self.ask("RemoveContainer", container_id=each.id)
+                except grpc.RpcError as error:
+                    assert time.monotonic() < deadline, error
+                    time.sleep(0.05)
 
 
 @contextlib.contextmanager
