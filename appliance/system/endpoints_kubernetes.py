@@ -10,6 +10,7 @@ from appliance.host.kubernetes.views import View, common_view, view_of
 from appliance.http.call import Call
 from appliance.http.endpoints import Routes
 from appliance.identity.caller import reader
+from appliance.system.endpoints_containers import sees_secrets
 from appliance.system.kubernetes_access import known_kind
 from appliance.system.models_kubernetes import (
     KubernetesDefinitionList,
@@ -108,7 +109,9 @@ class KubernetesListEndpoints:
         What is not built in is called by its plural and its API group. Secrets are for administrators.
         """
         found = await known_kind(self._kinds, call, kind)
-        return await self._list("resources", found, common_view(found), query, query.namespace)
+        return await self._list(
+            "resources", found, common_view(found, whole=sees_secrets(call)), query, query.namespace
+        )
 
     @routes.get(
         "/<kind>/<namespace>", reply=KubernetesResourceList, who=reader, query=SelectionQuery, statuses=_REFUSALS
@@ -118,7 +121,9 @@ class KubernetesListEndpoints:
     ) -> msgspec.Raw:
         """The objects of any other kind in a namespace; `-` stands for it where the kind has none."""
         found = await known_kind(self._kinds, call, kind)
-        return await self._list("resources", found, common_view(found), query, namespace_of(found, namespace))
+        return await self._list(
+            "resources", found, common_view(found, whole=sees_secrets(call)), query, namespace_of(found, namespace)
+        )
 
     async def _list(self, name: str, kind: Kind, view: View, query: SelectionQuery, namespace: str = "") -> msgspec.Raw:
         selection = query.selection(namespace_of(kind, namespace) if namespace else "")

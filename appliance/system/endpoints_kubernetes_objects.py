@@ -123,7 +123,8 @@ class KubernetesObjectEndpoints:
         return await self._objects.get(kind, view, namespace, name, whole=sees_secrets(call))
 
     async def _resource(self, call: Call, kind: Kind, namespace: str, name: str) -> KubernetesResourceReply:
-        return KubernetesResourceReply(resource_detail(await self._get(call, kind, common_view(kind), namespace, name)))
+        view = common_view(kind, whole=sees_secrets(call))
+        return KubernetesResourceReply(resource_detail(await self._get(call, kind, view, namespace, name)))
 
     async def _delete(self, call: Call, kind: Kind, namespace: str, name: str, query: DeleteQuery) -> KubernetesDeleted:
         call.audit_object = f"{kind.name} {namespace}/{name}"

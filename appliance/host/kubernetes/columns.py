@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from appliance.host.kubernetes.ages import age, duration, seconds_between
+from appliance.host.kubernetes.events import for_readers
 from appliance.host.kubernetes.services import balanced
 from appliance.host.kubernetes.wire import (
     ConfigMap,
@@ -118,6 +119,10 @@ def event(found: Event, now: float) -> Columns:
     }
 
 
+def event_for_readers(found: Event, now: float) -> Columns:
+    return {**event(found, now), "message": for_readers(found.reason, found.message.strip())}
+
+
 def volume(found: Volume, now: float) -> Columns:
     spec, status = found.spec or VolumeSpec(), found.status or VolumeStatus()
     claim = spec.claim_ref
@@ -165,3 +170,6 @@ COLUMNS: Mapping[tuple[str, str], tuple[Any, Callable[[Any, float], Columns]]] =
     ("networking.k8s.io", "ingresses"): (IngressObject, ingress),
 }
 """By API group and plural: what is read of an object, and what makes its columns; `now` is in seconds since 1970."""
+
+FOR_READERS: Mapping[tuple[str, str], Callable[[Any, float], Columns]] = {("", "events"): event_for_readers}
+"""What makes the columns for those who are no administrators, where these may see less."""

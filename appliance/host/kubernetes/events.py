@@ -37,6 +37,11 @@ OPEN_REASONS = frozenset(
 hook printed, addresses with passwords in them, options of mounts."""
 
 
+def for_readers(reason: str, message: str) -> str:
+    """What those see of an event's message who are no administrators."""
+    return message if reason in OPEN_REASONS else MASK
+
+
 class Involved(msgspec.Struct, frozen=True):
     """What an event is about."""
 
@@ -73,9 +78,7 @@ class ClusterEvent(msgspec.Struct, tag_field="kind", tag="k8s", frozen=True):
 
     def masked(self) -> "ClusterEvent":
         """Without what may hold secrets."""
-        if self.reason in OPEN_REASONS:
-            return self
-        return msgspec.structs.replace(self, message=MASK)
+        return msgspec.structs.replace(self, message=for_readers(self.reason, self.message))
 
 
 class _Wire(msgspec.Struct, rename="camel", gc=False):

@@ -84,7 +84,7 @@ class Listing:
         Nobody gets a list that began before he asked; who waits for the same one shares it. Raises `Unavailable` for
         more than `ITEMS_LIMIT`.
         """
-        key = (kind, view.type, selection)
+        key = (kind, view.type, view.whole, selection)
         if key not in self._shared:
             if len(self._shared) == _SHARED_LIMIT:
                 self._shared.clear()

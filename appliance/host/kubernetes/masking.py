@@ -7,6 +7,7 @@ others nobody here knows what they hold, so that only their metadata is shown, a
 from collections.abc import Iterable
 from typing import Any
 
+from appliance.host.kubernetes.events import for_readers
 from appliance.host.kubernetes.kinds import Kind
 from appliance.secret import MASK
 
@@ -34,6 +35,8 @@ _SHOWN = ("apiVersion", "kind", "metadata")
 
 def masked(kind: Kind, content: dict[str, Any]) -> dict[str, Any]:
     """`content`, an object of this kind, without what may hold secrets."""
+    if (kind.group, kind.plural) == ("", "events"):
+        content = {**content, "message": for_readers(content.get("reason", ""), content.get("message", ""))}
     if kind.built_in:
         return {name: _hidden(each) if name in _HIDDEN else _masked_members(each) for name, each in content.items()}
     return {

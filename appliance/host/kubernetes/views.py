@@ -8,7 +8,7 @@ import msgspec
 
 from appliance.host.kubernetes.ages import age
 from appliance.host.kubernetes.cluster_objects import shown_definition, shown_namespace, shown_node
-from appliance.host.kubernetes.columns import COLUMNS, Columns
+from appliance.host.kubernetes.columns import COLUMNS, FOR_READERS, Columns
 from appliance.host.kubernetes.errors import ClusterError
 from appliance.host.kubernetes.kinds import DEFINITIONS, DEPLOYMENTS, NAMESPACES, NODES, PODS, SERVICES, Kind
 from appliance.host.kubernetes.model import KubernetesResource
@@ -20,10 +20,14 @@ from appliance.host.kubernetes.workloads import shown_deployment
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is read of an object of a kind, and what is shown of that: a struct of `model`."""
+    """What is read of an object of a kind, and what is shown of that: a struct of `model`.
+
+    `whole` is false where something may be left out, for those who are no administrators.
+    """
 
     type: Any
     show: Callable[[Any, float], Any]
+    whole: bool = True
 
     def of(self, raw: bytes | msgspec.Raw, now: float) -> Any:
         """The view of an object's JSON; `now` in seconds since 1970. Raises `ClusterError` for what is none."""
@@ -48,9 +52,12 @@ def view_of(kind: Kind) -> View:
     return _OWN.get(kind) or common_view(kind)
 
 
-def common_view(kind: Kind) -> View:
-    """The view that there is of any kind: a `KubernetesResource`."""
-    type, columns = COLUMNS.get((kind.group, kind.plural), (Object, _no_columns))
+def common_view(kind: Kind, *, whole: bool = True) -> View:
+    """The view that there is of any kind: a `KubernetesResource`; `whole` for administrators only."""
+    key = kind.group, kind.plural
+    type, columns = COLUMNS.get(key, (Object, _no_columns))
+    if not whole:
+        columns = FOR_READERS.get(key, columns)
 
     def show(found: Any, now: float) -> KubernetesResource:
         metadata = found.metadata
@@ -65,7 +72,7 @@ def common_view(kind: Kind) -> View:
             columns=columns(found, now),
         )
 
-    return View(type, show)
+    return View(type, show, whole)
 
 
 def _no_columns(found: Object, now: float) -> Columns:

@@ -50,6 +50,13 @@ def test_what_is_kept() -> None:
     assert found == {"metadata": {"name": "c"}, "data": {"a": "***"}, "binaryData": {"b": "***"}}
 
 
+def test_what_events_quote() -> None:
+    kind = Kind("", "v1", "events", "Event")
+    for reason, shown in (("Unhealthy", "***"), ("Started", SECRET)):
+        found = masked(kind, {"metadata": {"name": "e"}, "reason": reason, "message": SECRET})
+        assert found == {"metadata": {"name": "e"}, "reason": reason, "message": shown}
+
+
 def test_what_nobody_here_knows() -> None:
     kind = Kind("example.com", "v1", "things", "Thing", built_in=False)
     content = {

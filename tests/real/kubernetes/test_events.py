@@ -116,6 +116,19 @@ def test_the_life_of_an_event(server: SystemServer, cluster: Cluster) -> None:
         assert heard(admin)["message"] == heard(reader)["message"] == "Scheduled with hush"
 
 
+def test_readers_see_no_more_in_lists(server: SystemServer, cluster: Cluster) -> None:
+    shop = fresh(cluster)
+    for reason, read in (("Tested", "***"), ("Scheduled", "Scheduled with hush")):
+        name = happen(cluster, shop, reason)
+        for path in (f"/kubernetes/events/{shop}", f"/kubernetes/events?namespace={shop}"):
+            for who, message in (("admin", f"{reason} with hush"), ("reader", read), ("admin", f"{reason} with hush")):
+                rows = server.data(path, who=who)["resources"]
+                assert [row["columns"]["message"] for row in rows if row["name"] == name] == [message]
+        for who, message in (("admin", f"{reason} with hush"), ("reader", read)):
+            found = server.data(f"/kubernetes/events/{shop}/{name}", who=who)["resource_detail"]
+            assert (found["columns"]["message"], found["object"]["message"]) == (message, message)
+
+
 def test_all_namespaces_and_one(server: SystemServer, cluster: Cluster) -> None:
     shop, bank = fresh(cluster), fresh(cluster)
     before = happen(cluster, shop)
