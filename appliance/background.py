@@ -88,6 +88,8 @@ class Background:
     def _report(self, failure: Failure, name: str) -> None:
         if failure.check(CancelledError) is None:
             self._log.failure("background work {name} failed", name=name, failure=failure)
+        else:
+            failure.cleanFailure()  # its frames, down to those of who cancelled, would wait for the garbage collector
 
     def _ended(self, result: None, task: Deferred[None]) -> None:
         self._running.discard(task)

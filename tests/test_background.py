@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -153,3 +156,26 @@ class BackgroundTests(TestCase):
         self.assertEqual(self.successResultOf(waiting), "gave up")
         gate.callback(None)
         self.assertEqual(self.ended, ["work"])
+
+
+class CancelledTests(TestCase):
+    def test_what_is_cancelled_does_not_hold_who_cancelled_it(self) -> None:
+        class Held:
+            """Stands in the frames of the cancelling, as a connection that has ended does."""
+
+        background = Background()
+
+        async def work() -> None:
+            await Deferred()
+
+        def cancel(task: "Deferred[None]") -> "weakref.ref[Held]":
+            held = Held()
+            task.cancel()
+            return weakref.ref(held)
+
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        task = Deferred.fromCoroutine(work())
+        background.own("waiting", task)
+        assert cancel(task)() is None

@@ -1,7 +1,7 @@
 """One connection: HTTP/1.1 as Twisted parses it, with our answers to what is malformed, slow or refused.
 
-This module, `request` and `answering` are the only ones that use private names of Twisted;
-`tests/http/test_twisted_internals.py` fails loudly when an upgrade changes them.
+This module, `request`, `answering` and `tls_transport` are the only ones that use private names of Twisted;
+`tests/http/test_twisted_internals.py` and `test_tls_transport.py` fail loudly when an upgrade changes them.
 """
 
 from enum import Enum

@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from appliance.files import FileTooLarge, NotARegularFile, read_limited, remove_temporaries, replace, write_atomic
 from appliance.http.certificates import INPUT_LIMIT, CertificateError, Pair, Reason, make_self_signed
+from appliance.http.tls_transport import TLSTransport
 from appliance.threads import Threads
 
 PROTOCOL = b"http/1.1"
@@ -178,7 +179,9 @@ class CertificateStore:
 
     def wrap(self, factory: IProtocolFactory) -> TLSMemoryBIOFactory:
         """`factory` behind TLS, to be listened to on any stream endpoint."""
-        return TLSMemoryBIOFactory(self, False, factory, clock=self._clock)
+        wrapped = TLSMemoryBIOFactory(self, False, factory, clock=self._clock)
+        wrapped.protocol = TLSTransport
+        return wrapped
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """The OpenSSL side of a new connection, under the context in force now."""

@@ -73,6 +73,7 @@ class Intake:
         """The connection is gone."""
         self._unread.clear()
         self._stopped = True
+        self._feed = _drop
         self.transport = None
         if self._timer is not None:
             self._timer.cancel()
@@ -124,3 +125,7 @@ class Intake:
     def _go_on(self) -> None:
         self._timer = None
         self._pump()
+
+
+def _drop(data: bytes) -> None:
+    """In the place of a parser that has gone, so that it is not held."""

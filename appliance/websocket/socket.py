@@ -206,6 +206,7 @@ class Socket(WebSocketServerProtocol):
         try:
             self._conversation.closed()
         finally:
+            self._let_go()
             self.factory.closed(self)  # last: who waits for the end of all goes on at once
 
     # What the transport calls
@@ -224,6 +225,18 @@ class Socket(WebSocketServerProtocol):
 
     def stopProducing(self) -> None:
         """The connection is going; `connectionLost` follows."""
+
+    def _let_go(self) -> None:
+        """Break our reference cycles and end Autobahn's last timer, so that nothing waits for the garbage collector.
+
+        See `http.tls_transport` for what that is good for.
+        """
+        timer: Any = self.closeHandshakeTimeoutCall
+        if timer is not None:
+            timer.cancel()
+            self.closeHandshakeTimeoutCall = None
+        del self.is_closed  # whose result is the socket
+        del self._conversation
 
     def _wake(self) -> None:
         drained, self._drained = self._drained, []

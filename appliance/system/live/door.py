@@ -1,7 +1,7 @@
 """The way into a WebSocket: what is judged before the upgrade, and the sessions that are open."""
 
-from collections import deque
 from collections.abc import Collection
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
@@ -48,8 +48,7 @@ class Door:
         self._limit = OpenSockets(limit)
         self._origins = frozenset(origin.lower() for origin in origins)
         self._sockets = sockets
-        self._sessions: dict[Session, tuple[str, Opening]] = {}
-        self._unchecked: deque[Session] = deque()
+        self._sessions: dict[Session, tuple[str, Opening]] = {}  # who was looked at longest ago comes first
         self._stopping = False
         authenticator.on_revocation(self._prove_all)
 
@@ -91,7 +90,6 @@ class Door:
         # From here on nothing waits: what is counted is left again when the connection ends.
         group = self._limit.enter(call.address)
         self._sessions[session] = group, self._access_log.begin(call)
-        self._unchecked.append(session)
         call.caller = shown[1].caller if shown is not None else Caller("anonymous", "", address=call.address)
         return Upgrade(sockets.make(session))
 
@@ -119,8 +117,7 @@ class Door:
             session.prove()
 
     async def _check_some(self) -> None:
-        for _ in range(-(-len(self._unchecked) // CHECK_ROUNDS)):
-            session = self._unchecked.popleft()
+        for session in list(islice(self._sessions, -(-len(self._sessions) // CHECK_ROUNDS))):
             if session in self._sessions:
-                self._unchecked.append(session)
+                self._sessions[session] = self._sessions.pop(session)
                 await session.check()
