@@ -183,7 +183,7 @@ def _of_process(pid: int, file: str) -> str:
 
 
 def memory(pid: int, field: str) -> int:
-    """`VmRSS` or `VmHWM` of one process in bytes."""
+    """`VmRSS`, `VmHWM` or another figure of memory of one process in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
