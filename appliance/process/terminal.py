@@ -246,6 +246,7 @@ class _Screen(FileDescriptor):
         fd, self.fd = self.fd, -1
         os.close(fd)
         self._closed()
+        del self._receive, self._closed  # they belong to those whose screen this is: nothing shall wait for gc
 
     def close(self) -> None:
         """Close it: the kernel hangs up on all who have it open."""

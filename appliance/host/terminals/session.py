@@ -261,6 +261,7 @@ class TerminalSession:
         self._is_over = True
         for timer in (self._show_timer, self._lost_timer):
             self._cancel(timer)
+        self._show_timer = self._lost_timer = None
         viewer, self._viewer = self._viewer, None
         if viewer is not None:
             viewer.ended(self._end)

@@ -1,7 +1,9 @@
 """Real shells, run as user nobody, and viewers that are slow, leave and come back."""
 
+import gc
 import os
 import pwd
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -445,6 +447,19 @@ class LostTests(TerminalsTestCase):
         await session.type("exit\n")
         await self.until(lambda: not self.terminals._sessions)
         self.assertEqual(self.notes.entries[-1][3]["reason"], "exit")
+
+    async def test_nothing_is_left_of_it_then(self) -> None:
+        gc.collect()
+        gc.disable()  # what waited for it would scatter over the heap
+        self.addCleanup(gc.enable)
+        looker = Looker()
+        session = await self.open(looker)
+        session.detach(looker)
+        known = weakref.ref(session), weakref.ref(session._terminal)
+        del session
+        await self.until(lambda: not self.terminals._sessions and len(self.notes.entries) == 2)
+        await self.until(iter([False, True]).__next__)
+        self.assertEqual([each() for each in known], [None, None])
 
     async def test_who_comes_back_in_time_keeps_it(self) -> None:
         looker = Looker()
