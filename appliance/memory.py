@@ -16,3 +16,16 @@ def give_large_blocks_back() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _THRESHOLD)
+
+
+def give_unused_back() -> None:
+    """
+    Give the system back all whole pages of the heap on which nothing stands, wherever they are (malloc_trim(3)).
+
+    By itself glibc gives back what is free at the heap's end, and there something always stands after many clients
+    were there at once. It takes 1 to 5 ms for a heap of 30 MB and up to 20 ms for one of 120 MB of which half is free;
+    who allocates meanwhile waits, so call it seldom, and in a thread. Other C libraries are left as they are.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

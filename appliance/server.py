@@ -43,7 +43,7 @@ from appliance.http.tls import CertificateStore
 from appliance.identity.helper_owner import HelperOwner
 from appliance.identity.login_backoff import LoginBackoff
 from appliance.identity.passwords import PasswordChecker
-from appliance.memory import give_large_blocks_back
+from appliance.memory import give_large_blocks_back, give_unused_back
 from appliance.mesh.store.history import HISTORY as MESH_HISTORY
 from appliance.mesh.surface import Foundations as MeshFoundations
 from appliance.mesh.surface import Mesh
@@ -63,6 +63,7 @@ from appliance.threads import Threads
 
 BACKLOG = 1024
 CERTIFICATE_WATCH = 5.0
+GIVE_BACK_INTERVAL = 60.0
 PRUNE_DELAY = 3600.0
 PRUNE_INTERVAL = 86400.0
 
@@ -277,6 +278,13 @@ class Appliance(Service):
         gc.freeze()
         self._announce(first_token)
         self._notifier.ready("serving")
+        self._background.repeat(
+            "giving memory back",
+            self._reactor,
+            lambda: self._threads.run(give_unused_back),
+            delay=GIVE_BACK_INTERVAL,
+            interval=GIVE_BACK_INTERVAL,
+        )
         self._background.repeat(
             "pruning of the audit log",
             self._reactor,
