@@ -99,18 +99,17 @@ def test_a_watch_from_nowhere_tells_first_what_there_is(cluster: Cluster, namesp
 
 
 def test_a_watch_ends_with_its_time(cluster: Cluster, namespace: str) -> None:
-    """After a bookmark, where those are wanted."""
+    """After a bookmark, where those are wanted and anything of the kind has changed."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     begin = cluster.must(cluster.request("GET", path))["metadata"]["resourceVersion"]
-    query = {"watch": "1", "resourceVersion": begin, "timeoutSeconds": "3", "allowWatchBookmarks": "true"}
-    with opened(cluster, path, query) as answer:
-        lines = answer.read().splitlines()
-    events = [json.loads(line) for line in lines]
-    events = [each for each in events if each["object"]["metadata"].get("name") != "kube-root-ca.crt"]
+    query = {"watch": "1", "resourceVersion": begin, "timeoutSeconds": "4", "labelSelector": "mine"}
+    with opened(cluster, path, {**query, "allowWatchBookmarks": "true"}) as answer:
+        changed = apply_map(cluster, namespace, "another")
+        events = [json.loads(line) for line in answer.read().splitlines()]
     assert {each["type"] for each in events} == {"BOOKMARK"}
     for each in events:
         assert each["object"]["kind"] == "ConfigMap" and each["object"]["apiVersion"] == "v1"
-        assert int(each["object"]["metadata"]["resourceVersion"]) >= int(begin)
+        assert int(each["object"]["metadata"]["resourceVersion"]) >= int(changed["metadata"]["resourceVersion"])
 
 
 def test_what_is_forgotten_has_expired(its_double: Any) -> None:

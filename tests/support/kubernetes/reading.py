@@ -95,6 +95,7 @@ async def watch(world: World, kind: Kind, namespace: str, exchange: Exchange) ->
             await exchange.send(_line("ADDED", document))
     else:
         told = version
+    marked, begun = told, told  # bookmarks tell of changes of this kind only, and never of none
     listener = world.store.listen()
     loop = asyncio.get_running_loop()
     end, bookmark = loop.time() + seconds, loop.time() + min(_BOOKMARK_SECONDS, max(seconds - _FAREWELL_SECONDS, 0.1))
@@ -108,10 +109,13 @@ async def watch(world: World, kind: Kind, namespace: str, exchange: Exchange) ->
                 break
             for change in changes:
                 told = change.version
-                if change.key == kind.key and (line := _told(change, namespace, selection)):
-                    await exchange.send(line)
+                if change.key == kind.key:
+                    marked = told
+                    if line := _told(change, namespace, selection):
+                        await exchange.send(line)
             if bookmarks and loop.time() >= bookmark:
-                await exchange.send(_line("BOOKMARK", _mark(kind, told)))
+                if marked > begun:
+                    await exchange.send(_line("BOOKMARK", _mark(kind, marked)))
                 bookmark = loop.time() + _BOOKMARK_SECONDS
             if await _wait(listener, exchange, min(end, bookmark if bookmarks else end) - loop.time()):
                 return
