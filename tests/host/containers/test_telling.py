@@ -64,7 +64,8 @@ def test_words_that_stand_for_a_status(message: str, kind: type[Exception]) -> N
 
 
 def test_a_refusal_without_words() -> None:
-    assert str(refusal(404, b"")) == "status 404"
+    assert str(refusal(404, b"")) == "There is nothing of that name"
+    assert str(refusal(409, b"")) == "status 409"
     assert "page not found" in str(refusal(404, b"404 page not found\n"))
     assert "\ufffd" in str(refusal(500, b"\xff"))
 

@@ -79,7 +79,7 @@ def refusal(status: int, body: bytes) -> HostError:
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = body.decode("utf-8", "replace")
     if not shown(message):
-        message = f"status {status}"
+        message = "There is nothing of that name" if status == 404 else f"status {status}"
     text = shown(message)
     if status == 400:
         return Invalid("request", text)
