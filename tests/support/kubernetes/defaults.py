@@ -11,6 +11,10 @@ _node_ports = itertools.count(30000)
 
 def complete(document: Document) -> None:
     """Fill in the defaults of a built-in kind. May be called again on what it has filled in."""
+    for place, names in ((document, ("data",)), (document["metadata"], ("labels", "annotations", "finalizers"))):
+        for name in names:
+            if name in place and not place[name]:
+                del place[name]
     filling = {
         "Pod": _pod,
         "Deployment": _deployment,

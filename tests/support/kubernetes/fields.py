@@ -74,8 +74,7 @@ def _applied(value: Any, shape: Shape, path: Path) -> Iterator[Path]:
     for element, each in elements(value, shape).items():
         below = child(shape, element)
         yield from _applied(each, below, (*path, element))
-        listed = not element.startswith("f:") or shape.form == "map"
-        if listed or each is None or each == {}:
+        if not element.startswith("f:") or shape.form == "map":
             yield (*path, element)
 
 

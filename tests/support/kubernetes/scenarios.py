@@ -16,8 +16,8 @@ _WIDGETS = "/apis/widgets.example/v1/namespaces/{ns}/widgets"
 _LEFT = {"schedulerName": "nobody"}
 
 
-def _get(path: str, who: str | None = "admin", **query: str) -> Step:
-    return Step("GET", path, query=query, who=who)
+def _get(path: str, who: str | None = "admin", without: tuple[str, ...] = (), **query: str) -> Step:
+    return Step("GET", path, query=query, who=who, without=without)
 
 
 def _apply(path: str, body: Any, manager: str = "one", who: str = "admin", **query: Any) -> Step:
@@ -83,6 +83,15 @@ def _definition(name: str = "widgets.widgets.example", **more: Any) -> dict[str,
     return _object("CustomResourceDefinition", name, "apiextensions.k8s.io/v1", spec=content)
 
 
+def _shared(*containers: dict[str, Any], annotations: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    """A part of a Deployment, as one of several managers applies it."""
+    metadata = {"name": "d1", **({"annotations": annotations} if annotations is not None else {}), **more}
+    spec = {"template": {"spec": {"containers": list(containers)}}} if containers else {}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+_PAGE = {"labelSelector": "n", "limit": "2"}
+_SIDE = {"name": "side", "image": "bb:1"}
 _RESTART = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2024-01-01"}}}}}
 _C1, _P1, _D1, _S1 = f"{_CORE}/configmaps/c1", f"{_CORE}/pods/p1", f"{_APPS}/deployments/d1", f"{_CORE}/services/s1"
 _BAD_YAML = ("reason", "code", "kind")
@@ -220,6 +229,33 @@ SCENARIOS: dict[str, list[Step]] = {
         Step("DELETE", _D1),
         Step("DELETE", f"{_APPS}/deployments/nope"),
     ],
+    "shared objects": [
+        _apply(_D1, _deployment(), without=("status",)),
+        _apply(_D1, _shared(_SIDE, annotations={"a": "1", "b": "2"}), "two", without=("status",)),
+        _apply(_D1, _shared({**_SIDE, "env": [{"name": "A", "value": "1"}]}), "three", without=("status",)),
+        _apply(_D1, _shared({"name": "main", "env": [{"name": "B", "value": "1"}]}), "four", without=("status",)),
+        _apply(_D1, _shared({"name": "main", "image": "bb:2"}), "four"),
+        _apply(_D1, _shared({"name": "main", "env": [{"name": "C", "value": "2"}]}), "four", without=("status",)),
+        _apply(_D1, _shared(annotations={"b": "2"}), "two", without=("status",)),
+        _apply(_D1, _shared(annotations={}), "three", without=("status",)),
+        _apply(_D1, _shared(annotations={"b": "3", "c": "4"}), "five"),
+        _apply(_D1, _shared(annotations={"b": "3", "c": "4"}), "five", force="true", without=("status",)),
+        _apply(_D1, _shared(annotations={"b": "3"}, finalizers=["a.example/x"]), "five", without=("status",)),
+        _apply(_D1, _shared(finalizers=["a.example/y"]), "six", without=("status",)),
+        _apply(_D1, _shared(), "five", without=("status",)),
+        _apply(_D1, _shared({"name": "main", "command": ["a"]}), "seven", without=("status",)),
+        _apply(_D1, _shared({"name": "main", "command": ["a", "b"]}), "eight"),
+        _apply(_D1, _shared({"name": "main", "command": ["a"]}), "eight", without=("status",)),
+        _apply(_D1, _shared(annotations={"c": "5", "b": "4"}), "nine", without=("status",)),
+        Step("DELETE", _D1, without=("status",)),
+        _get(_D1, without=("status",)),
+        _apply(_D1, _shared(), "six", without=("status",)),
+        Step("GET", _D1, until=404),
+        _apply(_S1, _service("s1", *({"port": p, "name": f"p{p}", "protocol": "TCP"} for p in (80, 81)))),
+        _apply(_S1, _service("s1", *({"port": p, "name": f"p{p}", "protocol": "TCP"} for p in (81, 82)))),
+        _apply(_S1, _service("s1", {"port": 83, "name": "p83", "protocol": "TCP"}), "two"),
+        _apply(_S1, _service("s1", {"port": 81, "name": "p81", "protocol": "TCP"})),
+    ],
     "services": [
         _apply(_S1, _service("s1", {"port": 80, "protocol": "TCP", "targetPort": 8080}, selector={"app": "x"})),
         _apply(_S1, _service("s1", {"port": 80, "protocol": "TCP", "targetPort": 8080}, selector={"app": "x"})),
@@ -267,8 +303,8 @@ SCENARIOS: dict[str, list[Step]] = {
         *(_apply(f"{_CORE}/configmaps/c{n}", _labelled(f"c{n}", odd=str(n % 2), n=str(n))) for n in range(5)),
         _get(f"{_CORE}/configmaps", labelSelector="n"),
         _get(f"{_CORE}/configmaps", labelSelector="n", limit="2"),
-        _get(f"{_CORE}/configmaps", labelSelector="n", limit="2", **{"continue": "{continue}"}),
-        _get(f"{_CORE}/configmaps", labelSelector="n", limit="2", **{"continue": "{continue}"}),
+        Step("GET", f"{_CORE}/configmaps", query={**_PAGE, "continue": "{continue}"}),
+        Step("GET", f"{_CORE}/configmaps", query={**_PAGE, "continue": "{continue}"}),
         _get(f"{_CORE}/configmaps", labelSelector="odd=1"),
         _get(f"{_CORE}/configmaps", labelSelector="odd!=1,n"),
         _get(f"{_CORE}/configmaps", labelSelector="n in (1, 2),odd notin (0)"),

@@ -174,11 +174,21 @@ def _store_changed(world: World, kind: Kind, live: Document, document: Document,
         return live
     if kind.counts_generations and _substance(document) != _substance(live):
         document["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
-    return document if dry else world.store.put(kind, document)
+    if dry:
+        return document
+    stored = world.store.put(kind, document)
+    had, has = (each["metadata"].get("finalizers") for each in (live, stored))
+    if had and not has and stored["metadata"].get("deletionTimestamp"):
+        world.store.remove(kind, stored)
+    return stored
 
 
 def _substance(document: Mapping[str, Any]) -> Document:
-    return {name: value for name, value in document.items() if name not in ("metadata", "status")}
+    """What of an object counts as a new generation of it where it is changed."""
+    found = {name: value for name, value in document.items() if name not in ("metadata", "status")}
+    if document["kind"] == "Deployment":
+        found["annotations"] = document["metadata"].get("annotations")
+    return found
 
 
 def delete(world: World, kind: Kind, namespace: str, name: str, request: Request) -> Document:
@@ -219,6 +229,9 @@ def remove(world: World, kind: Kind, live: Document, grace: int | None = None) -
         if metadata.get("deletionTimestamp"):
             return live
         ending["metadata"]["deletionTimestamp"] = now()
+        if kind.counts_generations and kind.group == "apps":
+            ending["metadata"]["generation"] += 1
+            ending["metadata"]["deletionGracePeriodSeconds"] = 0
         return world.store.put(kind, ending)
     world.store.remove(kind, live)
     return success({**details(metadata["name"], kind.group, kind.plural), "uid": metadata["uid"]})
