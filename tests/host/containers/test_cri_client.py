@@ -15,6 +15,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
+from appliance.host.containers.cri import runtime as runtime_module
 from appliance.host.containers.cri.client import CriClient
 from appliance.host.containers.cri.log import CriLog
 from appliance.host.containers.cri.runtime import CriRuntime
@@ -316,6 +317,20 @@ class LogTests(CriCase):
         self.assertEqual(await reading, b"two\n")
         log.close()
         self.fake.start()
+
+    async def test_its_runtime_hangs(self) -> None:
+        self.patch(runtime_module, "_LOOK_SECONDS", 0.1)
+        release = threading.Event()
+        self.addCleanup(release.set)
+        log = await self.follow()
+        self.fake.answers["ContainerStatus"] = lambda *_: {"info": {"waited": str(release.wait(30))}}
+        reading: Deferred[bytes] = Deferred.fromCoroutine(log.read())
+        await sleep(reactor, 1.5)
+        self.assertFalse(reading.called)
+        with self.path.open("ab") as file:
+            file.write(b"2026-01-02T03:04:06Z stderr F two\n")
+        self.assertEqual(await reading, b"two\n")
+        log.close()
 
     async def test_what_is_no_log_is_let_go_of(self) -> None:
         self.path.unlink()

@@ -23,6 +23,12 @@ def log_of(runtime: Containerd, id: str) -> Path:
     return Path(runtime.status(id).log_path)
 
 
+def written(path: Path) -> bytes:
+    """What a container has printed, by its log of one stream."""
+    parts = (line.split(b" ", 3) for line in path.read_bytes().splitlines())
+    return b"".join(text + b"\n" * (tag == b"F") for _, _, tag, text in parts)
+
+
 def test_both_streams_and_nothing_else(server: SystemServer, runtime: Containerd) -> None:
     id = runtime.make("talks", "/bin/sh", "-c", "echo to-out; printf 'gr\\303\\274n\\n' >&2; echo; echo last")
     runtime.wait(id)
@@ -123,18 +129,22 @@ def test_a_long_one_is_streamed_with_flat_memory(server: SystemServer, runtime: 
     """To a client that does not read at first: what it does not take is not held for it."""
     id = runtime.make("writes", "/bin/sh", "-c", f"yes {'a' * 99} | head -c {LONG}")
     assert runtime.wait(id) == 0
-    assert len(server.data(f"/containers/{id}/logs?tail=30000")["logs"]) > 1_900_000
-    assert server.data(f"/containers/{id}/logs")["logs"] == f"{'a' * 99}\n" * 1000
+    text = written(log_of(runtime, id))
+    assert LONG * 9 // 10 < len(text) <= LONG  # containerd may let go of the last of it when the machine is busy
+    answer = server.data(f"/containers/{id}/logs?tail=30000")
+    assert answer["truncated"] and len(answer["logs"]) > 1_900_000 and text.endswith(answer["logs"].encode())
+    data = server.data(f"/containers/{id}/logs")["logs"].encode()
+    assert len(data.splitlines()) == 1000 and text.endswith(b"\n" + data)
     before = memory_of(server.server.pid)
     with following(server, f"/containers/{id}/logs?tail=all&stream=true") as output:
         time.sleep(1)
         assert memory_of(server.server.pid) - before < LONG // 4
         size = 0
-        while data := output.read(1 << 16):
-            size += len(data)
-            assert not data.strip(b"a\n")
+        while piece := output.read(1 << 16):
+            size += len(piece)
+            assert not piece.strip(b"a\n")
         assert memory_of(server.server.pid) - before < LONG // 4
-    assert size == LONG
+    assert size == len(text)
 
 
 def test_a_client_that_goes_ends_what_it_followed(server: SystemServer, runtime: Containerd) -> None:

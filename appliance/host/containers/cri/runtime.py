@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.host.containers.cri import telling
-from appliance.host.containers.cri.client import CriClient
+from appliance.host.containers.cri.client import ANSWER_SECONDS, CriClient
 from appliance.host.containers.cri.executions import ContainerPlace
 from appliance.host.containers.cri.log import CriLog
 from appliance.host.containers.docker.names import check_name
@@ -25,6 +25,8 @@ _WHOLE_ID = 64
 _CHANGE_SECONDS = 120.0
 """How long a runtime may take over a change, beside what the container is given."""
 _USUAL_PATIENCE = 10
+_LOOK_SECONDS = 2.0
+"""How long a log that is followed waits for a runtime to say whether its container runs."""
 
 
 class CriRuntime:
@@ -121,14 +123,14 @@ class CriRuntime:
     async def _may_write(self, whole: str) -> bool:
         """Whether a container may still print something; one whose runtime cannot be asked may."""
         try:
-            return await self._state(whole) != "CONTAINER_EXITED"
+            return await self._state(whole, _LOOK_SECONDS) != "CONTAINER_EXITED"
         except Unknown:
             return False
         except Unavailable:
             return True
 
-    async def _state(self, whole: str) -> State:
-        answer = await self._client.call("ContainerStatus", container_id=whole)
+    async def _state(self, whole: str, seconds: float = ANSWER_SECONDS) -> State:
+        answer = await self._client.call("ContainerStatus", seconds, container_id=whole)
         return telling.state(answer.status.state)
 
     async def _whole(self, id: str) -> str:
