@@ -191,12 +191,13 @@ def system_server(
     address: str = "127.0.0.1",
     environment: Mapping[str, str] | None = None,
     network: int | None = None,
+    hurry: Mapping[str, float] | None = None,
 ) -> Iterator[SystemServer]:
     """The real server in a machine of its own. `config` is TOML beside `[system] rate_limit_per_minute = LIMIT`, which
     stays as it comes where `limit` is None.
 
     Keys of `[system]` come first in `config`, before any other table. `address` is what it listens at, `environment` is
-    added to the server's, `network` as for `machine`.
+    added to the server's, `network` as for `machine`, `hurry` as for `Server`.
     """
     with machine(folder, network) as inside:
         inside.add_user("admin", PASSWORD, "sudo")
@@ -205,6 +206,7 @@ def system_server(
         settings = f"[system]\n{rate}{config}"
         server = Server(folder / "server", settings, prefix=inside.prefix, address=address)
         server.environment.update(environment or {})
+        server.hurry.update(hurry or {})
         try:
             server.start()
             found = SystemServer(inside, server)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class Server:
     insecure: bool = False  # for tests that change the certificate to one of another name
     prefix: tuple[str, ...] = ()  # command in whose world the server and curl run
     address: str = "127.0.0.1"
+    hurry: dict[str, float] = field(default_factory=dict)
+    """Constants of the server, by their full names, that are less here: seconds that it would wait in vain."""
 
     @property
     def state(self) -> Path:
@@ -76,7 +79,7 @@ class Server:
         settings = self.folder / "appliance.toml"
         settings.write_text(self.config)
         begin = self.log.stat().st_size if self.log.exists() else 0
-        argv = [*self.prefix, sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        argv = [*self.prefix, sys.executable, "-c", "; ".join([*starmap(_set, self.hurry.items()), _RUN])]
         argv += ["-n", "--pidfile=", "appliance"]
         argv += ["--config", str(settings), "--state", str(self.state), "--https", f"{self.address}:{self.port}"]
         with self.log.open("ab") as log:
@@ -172,6 +175,15 @@ class Server:
                 return seen
             assert time.monotonic() < deadline, seen
             time.sleep(0.05)
+
+
+_RUN = "from twisted.scripts.twistd import run; run()"
+
+
+def _set(name: str, seconds: float) -> str:
+    """The statements that set a constant, which must be there."""
+    module = name.rpartition(".")[0]
+    return f"import {module}; {name}; {name} = {seconds}"
 
 
 def hash_of(method: str, path: str, token: str = TOKEN) -> str:

@@ -25,7 +25,8 @@ WAIT = "#!/bin/sh\nwhile [ ! -e /run/go ]; do sleep 0.05; done\n"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemServer]:
-    with system_server(tmp_path_factory.mktemp("login")) as server:
+    hurry = {"appliance.identity.passwords.SU_REFUSAL_SECONDS": 1.0}
+    with system_server(tmp_path_factory.mktemp("login"), hurry=hurry) as server:
         yield server
 
 

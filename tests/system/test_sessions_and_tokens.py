@@ -21,7 +21,8 @@ WRONG = "wrong horse 8"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemServer]:
-    with system_server(tmp_path_factory.mktemp("sessions"), 'admin_groups = ["sudo"]\n') as server:
+    hurry = {"appliance.database.file.BUSY_TIMEOUT": 1.0}
+    with system_server(tmp_path_factory.mktemp("sessions"), 'admin_groups = ["sudo"]\n', hurry=hurry) as server:
         yield server
 
 

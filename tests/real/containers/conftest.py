@@ -17,7 +17,9 @@ def engine(request: pytest.FixtureRequest, all_engines: dict[str, Engine]) -> En
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[SystemServer]:
     """A server that uses the engine."""
-    with system_server(tmp_path_factory.mktemp(engine.name), f'docker_socket = "{engine.socket}"\n') as server:
+    config = f'docker_socket = "{engine.socket}"\n'
+    hurry = {"appliance.host.containers.docker.executions.HANG_UP_SECONDS": 1.0}
+    with system_server(tmp_path_factory.mktemp(engine.name), config, hurry=hurry) as server:
         yield server
 
 
