@@ -211,7 +211,7 @@ def commands() -> list[str]:
 def test_the_readme_has_one_command_to_run_and_one_to_test() -> None:
     run, test = commands()
     assert run.endswith("python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/appliance run --first-run")
-    assert test.endswith("python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox")
+    assert test.endswith("python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox -p all -o")
 
 
 @pytest.mark.parametrize("readme_is_in_step", [True, False])
@@ -242,7 +242,7 @@ def test_ci_runs_the_readmes_test_command(tmp_path: Path, readme_is_in_step: boo
     if readme_is_in_step:
         assert finished.returncode == 0, finished.stderr
         calls = (tmp_path / "calls").read_text().splitlines()
-        assert calls == ["python3 -m venv .venv", "pip install -q tox", "tox"]
+        assert calls == ["python3 -m venv .venv", "pip install -q tox", "tox -p all -o"]
     else:
         assert finished.returncode == 1
         assert "README.md no longer has this line" in finished.stderr
