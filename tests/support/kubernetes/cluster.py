@@ -75,7 +75,7 @@ class Cluster:
         body: object = None,
         content_type: str = "application/json",
         *,
-        query: Query = (),  # type: ignore[assignment]
+        query: Query | None = None,
         who: str | None = "admin",
     ) -> Reply:
         """Ask; a body that is no bytes is sent as JSON."""

@@ -1,20 +1,17 @@
 """What is asked of a double and of a real server alike, and how their answers are made comparable.
 
-The real server's answers lie in `tests/real/kubernetes/answers.json`. To record them anew from a real 1.20:
-`python -m tests.support.kubernetes.likeness KUBECONFIG > tests/real/kubernetes/answers.json`.
+The real server's answers lie in `tests/real/kubernetes/answers.json`; `recording.py` writes them.
 """
 
 import json
 import re
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from tests.support.kubernetes.cluster import Cluster, Query, real
+from tests.support.kubernetes.cluster import Cluster, Query
 from tests.support.kubernetes.kinds import BUILT_IN
 
 # What the world decides, not the server's ways.
@@ -110,27 +107,3 @@ def _chosen(name: str, value: Any) -> Any:
         kept = [each for each in value if each["manager"] not in _CONTROLLERS]
         return sorted(kept, key=lambda each: (str(each["operation"]), str(each["manager"])))
     return value
-
-
-def record(cluster: Cluster) -> dict[str, list[Answer]]:
-    """The answers to all scenarios."""
-    from tests.support.kubernetes.scenarios import SCENARIOS
-
-    return {name: [answer for _, answer in play(cluster, steps)] for name, steps in SCENARIOS.items()}
-
-
-def written(answers: dict[str, list[Answer]]) -> str:
-    """The record as it is kept: an answer a line."""
-    scenarios = [
-        f"{json.dumps(name)}: [\n" + ",\n".join(json.dumps(each, sort_keys=True) for each in found) + "\n]"
-        for name, found in answers.items()
-    ]
-    return "{\n" + ",\n".join(scenarios) + "\n}\n"
-
-
-if __name__ == "__main__":
-    the_real = real(Path(sys.argv[1]))
-    try:
-        sys.stdout.write(written(record(the_real)))
-    finally:
-        the_real.clean()
