@@ -2,19 +2,16 @@
 
 import contextlib
 import json
-import ssl
 import uuid
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import pytest
-from websockets.exceptions import ConnectionClosedOK
-from websockets.sync.client import ClientConnection, connect
 
 from tests.support.kubernetes.cluster import Cluster, Query
+from tests.support.kubernetes.programs import SUBPROTOCOL, program
 
-SUBPROTOCOL: Any = "v4.channel.k8s.io"
 SECONDS = 60
 UPGRADE = {
     "Connection": "Upgrade",
@@ -220,46 +217,6 @@ def test_a_running_pod(cluster: Cluster, namespace: str) -> None:
     cluster.wait_until_gone(path)
 
 
-class Program:
-    """A program in a pod."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-        self.heard: dict[int, bytes] = {}
-
-    def send(self, channel: int, data: bytes) -> None:
-        self.socket.send(bytes([channel]) + data)
-
-    def until(self, channel: int, text: bytes) -> None:
-        while text not in self.heard.get(channel, b""):
-            self.take()
-
-    def take(self) -> None:
-        data = self.socket.recv(SECONDS)
-        assert isinstance(data, bytes)
-        self.heard[data[0]] = self.heard.get(data[0], b"") + data[1:]
-
-    def end(self) -> Any:
-        """How it ended: the Status, after which the server closes."""
-        with contextlib.suppress(ConnectionClosedOK):
-            while True:
-                self.take()
-        assert self.socket.close_code == 1000
-        return json.loads(self.heard[3])
-
-
-@contextlib.contextmanager
-def program(cluster: Cluster, namespace: str, pod: str, *command: str, **query: str) -> Iterator[Program]:
-    pairs = [*(("command", each) for each in command), *query.items()]
-    wanted = "&".join(f"{name}={quote(value)}" for name, value in pairs)
-    url = f"wss://127.0.0.1:{cluster.port}/api/v1/namespaces/{namespace}/pods/{pod}/exec?{wanted}"
-    context = ssl.create_default_context(cafile=str(cluster.authority))
-    headers = cluster.headers("admin")
-    with connect(url, ssl=context, subprotocols=[SUBPROTOCOL], additional_headers=headers) as socket:
-        assert socket.subprotocol == SUBPROTOCOL
-        yield Program(socket)
-
-
 BOTH = {"stdout": "1", "stderr": "1"}
 SUCCESS = {"metadata": {}, "status": "Success"}
 
@@ -268,9 +225,8 @@ def test_programs(cluster: Cluster, namespace: str) -> None:
     """Their channels and their ends."""
     cluster.pod(namespace, "p1", "sleep", "1000")
     with program(cluster, namespace, "p1", "sh", "-c", "echo out; echo err >&2", **BOTH) as running:
-        running.take()
-        assert running.heard == {1: b""}, "the first message says only that it is open"
         assert running.end() == SUCCESS
+        assert running.messages[0] == (1, 0), "the first message says only that it is open"
         assert running.heard[1] == b"out\n" and running.heard[2] == b"err\n"
     with program(cluster, namespace, "p1", "sh", "-c", "exit 3", **BOTH) as running:
         how = "error executing command [sh -c exit 3], exit code 3"
