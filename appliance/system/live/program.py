@@ -114,11 +114,11 @@ class ProgramChannel(Channel):
             outcome = f"refused: {error}" if isinstance(error, HostError) else "failed"
             await self._note("start", outcome, program=options.command[0])
             raise
-        if self._is_over:
+        if self._is_over:  # its client has gone meanwhile; it has run, if only for a moment
             execution.close()
-            return
-        self._execution = execution
-        self._background.spawn("a program in a container", self._show(execution))
+        else:
+            self._execution = execution
+            self._background.spawn("a program in a container", self._show(execution))
         await self._note("start", "success", program=options.command[0], **details)
 
     async def unsubscribe(self, message: Incoming) -> None:
