@@ -21,6 +21,7 @@ _NUMBERS |= {str(number): number for number in range(len(PRIORITIES))}
 _SERVICE = re.compile(r"[A-Za-z0-9_(][A-Za-z0-9_.@:\\+/() -]{0,254}")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _RELATIVE = re.compile(r"-([0-9]{1,9})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _UNIX = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,6}))?")
@@ -104,6 +105,8 @@ def _moment(field: str, text: str, now: float) -> int:
         raise Invalid(field, "no such date or time") from None
     if found is None:
         raise Invalid(field, _FORMS)
+    if found > _LATEST:  # by its offset from UTC
+        raise Invalid(field, "no such date or time")
     return max(0, found)
 
 

@@ -163,3 +163,10 @@ def test_every_rfc_3339_time_is_understood(when: datetime) -> None:
     text = moment.isoformat()
     wanted = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     assert make_filter(now=NOW, since=text).since == wanted
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999-00:01"])
+def test_a_moment_that_is_none_in_utc(text: str) -> None:
+    with pytest.raises(Invalid, match="until: no such date or time"):
+        make_filter(now=NOW, until=text)
+    assert make_filter(now=NOW, until="9999-12-31T23:59:59.999999Z").until is not None
