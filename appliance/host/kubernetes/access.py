@@ -119,6 +119,8 @@ class _Reading:
         if authorities is not None and cluster.insecure_skip_tls_verify:
             raise ClusterError(f"insecure-skip-tls-verify does not go together with {setting}")
         name = cluster.tls_server_name or server.host
+        if not server_url.is_host(name):
+            raise ClusterError(f"{self._selected.setting('tls-server-name')} is no host name")
         return Trust(
             authorities, name, cluster.insecure_skip_tls_verify, setting, self._selected.setting("tls-server-name")
         )

@@ -41,19 +41,24 @@ def parse(text: str) -> ServerUrl:
     if url.username is not None or url.query or url.fragment:
         raise ValueError("has a user, a query or a fragment")
     host = host.rstrip(".")
-    address = _address(host)
-    if address is None and not (len(host) <= 253 and _NAME.fullmatch(host)):
+    if not is_host(host):
         raise ValueError("has no host name")
     prefix = url.path.rstrip("/")
     if not _PREFIX.fullmatch(prefix):
         raise ValueError("has a path that cannot be")
     secure = url.scheme == "https"
+    address = _address(host)
     local = host == "localhost" or (address is not None and address.is_loopback)
     if not secure and not local:
         raise ValueError("is http, which is taken on this machine only; make it https")
     if port == 0:
         raise ValueError("has port 0")
     return ServerUrl(host, port or (443 if secure else 80), prefix, secure)
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` may be a host's name, or is an address."""
+    return _address(text) is not None or (len(text) <= 253 and _NAME.fullmatch(text) is not None)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

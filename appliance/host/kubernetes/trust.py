@@ -8,6 +8,7 @@ import weakref
 from dataclasses import dataclass, field
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
@@ -149,7 +150,7 @@ def _identify(context: SSL.Context, identity: Identity) -> None:
             context.add_extra_chain_cert(certificate)
         context.use_privatekey(key)  # type: ignore[arg-type]  # what is no key for TLS is refused there
         context.check_privatekey()
-    except (ValueError, TypeError, SSL.Error):
+    except (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error):
         raise ClusterError("Our client certificate and its key cannot be used, or do not belong together") from None
 
 

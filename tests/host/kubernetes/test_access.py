@@ -271,3 +271,9 @@ def test_one_that_is_not_complete(account: Path, monkeypatch: pytest.MonkeyPatch
     (account / "ca.crt").unlink()
     with pytest.raises(ClusterError, match="certificate-authority in"):
         find([account])
+
+
+@pytest.mark.parametrize("name", ["h\u00f6st", "a\0b", "a b", "-a"])
+def test_a_name_for_the_certificate_that_is_none(write: Write, name: str) -> None:
+    with pytest.raises(ClusterError, match=r"tls-server-name of cluster 'c' in .* is no host name"):
+        find([write(cluster={"tls-server-name": name})])

@@ -14,6 +14,14 @@ from tests.support.fake_engine import answer
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 
+ODD_KEY = b"""\
+-----BEGIN EC PRIVATE KEY-----
+MEECAQEEDwDKtOj69Um3IcPeWNUsYKAHBgUrgQQABKEiAyAABAHPcmlYu4dMKEnH
+OjGyjQEenGNcI+PYkisOWorZ1A==
+-----END EC PRIVATE KEY-----
+"""
+"""On a curve that nobody uses, by `openssl ecparam -name sect113r1 -genkey -noout`."""
+
 
 def encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
@@ -172,6 +180,7 @@ class IdentityTests(ClusterTestCase):
             (us.pem, b"secret"),
             (b"secret", us.key_pem),
             (us.pem, b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"),
+            (us.pem, ODD_KEY),
         ):
             self.write(user={"client-certificate-data": encoded(cert), "client-key-data": encoded(key)})
             error = await self.failure(self.get())
