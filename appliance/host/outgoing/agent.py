@@ -8,8 +8,9 @@ import socket
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
@@ -57,7 +58,8 @@ class _Always:
 class Tuned:
     """Reads at most so many bytes at a time from what it connects to, and says nothing of it to the log.
 
-    Who gives up connecting gets `CancelledError`; some endpoints make a host that is not known of it.
+    Who gives up connecting gets `CancelledError`; some endpoints make a host that is not known of it. A name that
+    cannot be one, and an address with a zone that is none, fails as a host that is not known.
     """
 
     def __init__(self, endpoint: IStreamClientEndpoint, read_size: int) -> None:
@@ -79,7 +81,7 @@ class Tuned:
 
         def tell(result: Any) -> None:
             if not given_up:
-                connected.callback(result)
+                connected.callback(_unknown(result) if isinstance(result, Failure) else result)
 
         connected: Deferred[IProtocol] = Deferred(give_up)
         _ = connecting.addCallback(self._tune).addBoth(tell)
@@ -93,3 +95,7 @@ class Tuned:
             for option, value in _KEEP_ALIVE:
                 transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)
         return protocol
+
+
+def _unknown(failure: Failure) -> Failure:
+    return Failure(DNSLookupError(str(failure.value))) if failure.check(ValueError, socket.gaierror) else failure
