@@ -272,3 +272,11 @@ def test_what_is_no_log(tmp_path: Path, path: Path, kind: str) -> None:
     name = {"relative": "0.log", "nul": "/0\0"}.get(kind, str(bad))
     with pytest.raises(RuntimeFailed):
         LogFile(name, LogOptions()).begin()
+
+
+def test_a_file_that_the_kernel_does_not_read() -> None:
+    log = LogFile("/proc/self/mem", LogOptions(follow=True))  # there is nothing at its beginning
+    log.begin()
+    with pytest.raises(RuntimeFailed):
+        log.read()
+    log.close()

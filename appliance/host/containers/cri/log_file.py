@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 from appliance.host.containers.cri.log_format import HEAD_LIMIT, HELD_LIMIT, LogLines, Selection, head
@@ -35,7 +37,7 @@ class LogFile:
 
     def begin(self) -> None:
         """Go to where the lines begin that are asked for. Raises `RuntimeFailed`."""
-        with self._lock:
+        with self._lock, _told():
             if not self._closed and self._open():
                 end = os.fstat(self._file).st_size
                 if self._end is not None:
@@ -48,7 +50,7 @@ class LogFile:
 
     def read(self) -> tuple[bytes, bool]:
         """What the next piece of the file comes to, and whether that was its end for now. Raises `RuntimeFailed`."""
-        with self._lock:
+        with self._lock, _told():
             text, at_end = (b"", True) if self._closed else self._read()
         self._close_if_closed()
         return text, at_end
@@ -127,6 +129,15 @@ class LogFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raises `RuntimeFailed` for what the kernel refuses: of a disk that fails, or a file that is none on a disk."""
+    try:
+        yield
+    except OSError as error:
+        raise RuntimeFailed("The container's log cannot be read") from error
 
 
 def find(file: int, end: int, options: LogOptions) -> tuple[int, int]:
