@@ -9,6 +9,8 @@ from appliance.system.live.peer import Peer
 LOST = "EVENTS_LOST"
 HELD = 1000
 """Events that wait for a client that does not keep up; what comes then is left out, and the client is told."""
+HELD_BYTES = 8 << 20
+"""And their bytes at most: an event may be a megabyte, where somebody means harm."""
 
 
 class EventStream:
@@ -23,6 +25,7 @@ class EventStream:
         self._peer = peer
         self._background = background
         self._waiting: deque[bytes] = deque()
+        self._size = 0
         self._lost = 0
         self._is_closed = False
         self._is_catching_up = False
@@ -32,8 +35,9 @@ class EventStream:
         if not self._is_catching_up and not self._peer.slow:
             self._peer.send_prepared(frame)
             return
-        if len(self._waiting) < HELD:
+        if len(self._waiting) < HELD and self._size + len(frame) <= HELD_BYTES:
             self._waiting.append(frame)
+            self._size += len(frame)
         else:
             self._lost += 1
         if not self._is_catching_up:
@@ -50,7 +54,9 @@ class EventStream:
         while self._waiting and not self._is_closed:
             await self._peer.drained()
             if self._waiting:
-                self._peer.send_prepared(self._waiting.popleft())
+                frame = self._waiting.popleft()
+                self._size -= len(frame)
+                self._peer.send_prepared(frame)
         if self._lost and not self._is_closed:
             self._peer.error(LOST, f"{self._lost} events were left out: this client is too slow")
             self._lost = 0

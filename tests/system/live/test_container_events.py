@@ -128,6 +128,19 @@ class ContainerEventsTests(SynchronousTestCase):
         self.assertEqual([code for code, _ in client.errors], [LOST])
         self.assertIn("5 events", client.errors[0][1])
 
+    def test_events_that_are_huge_wait_in_small_numbers(self) -> None:
+        client, _ = self.subscribe("reader")
+        client.slow = True
+        for _ in range(20):
+            self.engine.happen("x" * (1 << 20))
+        client.catch_up()
+        self.assertEqual(len(client.frames), 7)
+        self.assertIn("13 events", client.errors[0][1])
+        client.slow = True
+        self.engine.happen("x" * (1 << 20))
+        client.catch_up()
+        self.assertEqual(len(client.frames), 8)
+
     def test_a_slow_client_that_goes(self) -> None:
         client, stream = self.subscribe("reader")
         client.slow = True
