@@ -16,6 +16,7 @@ from appliance.host.kubernetes.refusals import refusal
 from appliance.host.kubernetes.session import Session, open_session
 from appliance.host.kubernetes.target import Target
 from appliance.host.outgoing.body import Body
+from appliance.host.outgoing.peer import UNREADABLE
 from appliance.host.shared import Shared
 from appliance.process.reactor import sleep, within
 from appliance.process.run import ProcessRunner
@@ -46,7 +47,7 @@ class Answer:
         """The JSON of the body. Raises `ClusterError` for what is not of this type."""
         try:
             return msgspec.json.decode(self.body, type=type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise CLUSTER.is_unintelligible(error) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from appliance.host.errors import Invalid
+from appliance.host.kubernetes.depth import is_deeper
 from appliance.host.kubernetes.names import check_label, check_name
 from appliance.host.kubernetes.yaml_reader import DEPTH_LIMIT, read_yaml
 
@@ -91,7 +92,8 @@ def _of_json(text: str) -> Any:
         raise Invalid("body", f"line {error.lineno}: not JSON ({error.msg})") from None
     except (ValueError, RecursionError):  # a number of thousands of digits; thousands of brackets
         raise Invalid("body", "not JSON that can be read here") from None
-    _check_depth(value)
+    if is_deeper(value, DEPTH_LIMIT):
+        raise Invalid("body", f"nested deeper than {DEPTH_LIMIT} times")
     return value
 
 
@@ -106,20 +108,6 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> Any:
     raise Invalid("body", f"{text} is no number that JSON has")
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEPTH_LIMIT + 1):
-        if not level:
-            return
-        level = [
-            child
-            for each in level
-            for child in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
-        ]
-    if level:
-        raise Invalid("body", f"nested deeper than {DEPTH_LIMIT} times")
 
 
 def _flat(place: str, value: Any) -> Sequence[tuple[str, Any]]:

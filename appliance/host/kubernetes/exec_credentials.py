@@ -15,6 +15,7 @@ from appliance.host.kubernetes.credentials import Credential, bearer, impersonat
 from appliance.host.kubernetes.errors import ClusterError
 from appliance.host.kubernetes.kubeconfig import Exec, Selected
 from appliance.host.kubernetes.trust import Identity
+from appliance.host.outgoing.peer import UNREADABLE
 from appliance.host.outgoing.words import shown
 from appliance.host.shared import Shared
 from appliance.process.command import ENVIRONMENT, find_program
@@ -113,7 +114,7 @@ class ExecCredentials:
             answer = msgspec.json.decode(output, type=_ExecCredential, dec_hook=decode_hook)
         except msgspec.ValidationError as error:
             raise self._trouble(f"it printed no ExecCredential: {error}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             raise self._trouble("it did not print JSON") from None
         if (answer.kind, answer.api_version) != ("ExecCredential", self._plugin.api_version):
             raise self._trouble(f"it printed no ExecCredential of {self._plugin.api_version}")

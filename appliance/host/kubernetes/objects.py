@@ -7,6 +7,8 @@ import msgspec
 
 from appliance.host.errors import Invalid
 from appliance.host.kubernetes.client import ClusterClient
+from appliance.host.kubernetes.depth import is_deeper
+from appliance.host.kubernetes.errors import ClusterError
 from appliance.host.kubernetes.kinds import SECRETS, Kind
 from appliance.host.kubernetes.masking import masked
 from appliance.host.kubernetes.names import NO_NAMESPACE, check_label, check_name
@@ -17,6 +19,8 @@ from appliance.threads import Threads
 Propagation = Literal["", "Foreground", "Background", "Orphan"]
 
 _DELETE_SECONDS = 60.0
+_DEPTH_LIMIT = 200
+"""How deep an object may be nested: more than any schema asks for, and less than what masking or encoding it bears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,11 @@ def _stays(metadata: Metadata | None) -> bool:
 
 
 def found_in(body: bytes, kind: Kind, view: View, now: float, *, whole: bool) -> Found:
-    """The object in an answer's body. Raises `ClusterError` for what is none."""
+    """The object in an answer's body. Raises `ClusterError` for what is none, or nested too deep."""
     row = view.of(body, now)
     content: dict[str, Any] = msgspec.json.decode(body)
+    if is_deeper(content, _DEPTH_LIMIT):
+        raise ClusterError(f"The cluster's object is nested deeper than {_DEPTH_LIMIT} times")
     return Found(row, content if whole else masked(kind, content))
 
 

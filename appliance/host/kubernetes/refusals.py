@@ -4,6 +4,7 @@ import msgspec
 
 from appliance.host.errors import Conflict, Forbidden, HostError, Unknown
 from appliance.host.kubernetes.errors import ClusterError, Expired, Rejected
+from appliance.host.outgoing.peer import UNREADABLE
 from appliance.host.outgoing.words import shown
 
 _LIMIT = 1000
@@ -39,6 +40,6 @@ def refusal(status: int, body: bytes, context: str) -> HostError:
 def _reason(body: bytes) -> str:
     try:
         message = msgspec.json.decode(body, type=_Status).message
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         message = body.decode("utf-8", "replace")
     return shown(message, _LIMIT)

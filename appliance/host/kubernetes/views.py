@@ -16,6 +16,7 @@ from appliance.host.kubernetes.pods import shown_pod
 from appliance.host.kubernetes.services import shown_service
 from appliance.host.kubernetes.wire import Definition, Namespace, Node, Object, Pod, Service, Workload
 from appliance.host.kubernetes.workloads import shown_deployment
+from appliance.host.outgoing.peer import UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class View:
         """The view of an object's JSON; `now` in seconds since 1970. Raises `ClusterError` for what is none."""
         try:
             return self.show(msgspec.json.decode(raw, type=self.type), now)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ClusterError(f"The cluster answered what cannot be understood: {error}") from error
 
 

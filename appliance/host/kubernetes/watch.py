@@ -19,6 +19,7 @@ from appliance.host.kubernetes.errors import CLUSTER, ClusterAbsent, ClusterErro
 from appliance.host.kubernetes.events import Action, ClusterEvent, EventList, WireEvent
 from appliance.host.outgoing.body import Body
 from appliance.host.outgoing.json_lines import JsonLines
+from appliance.host.outgoing.peer import UNREADABLE
 from appliance.process.reactor import sleep, within
 
 WATCH_SECONDS = 240
@@ -29,6 +30,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 PAGE, PAGES = 500, 20
 """How many events are looked at after a version was forgotten, and how many pages of them at most."""
 _LINE_LIMIT = 1 << 20
+_TURN = 100
+"""How many events are told at once of those that were missed."""
+_DIGITS = 20
+"""Those of 64 bits."""
 _ACTIONS = get_args(Action)
 
 Listener = Callable[[ClusterEvent], None]
@@ -199,9 +204,11 @@ class _Watch:
                 break
             query["continue"] = page.metadata.continue_
         self._version = version
-        for event in sorted(missed, key=lambda event: int(event.metadata.resource_version)):
+        for number, event in enumerate(sorted(missed, key=lambda event: int(event.metadata.resource_version)), 1):
             told = event.told("ADDED")
             self._tell(told if told.count == 1 else event.told("MODIFIED"))
+            if number % _TURN == 0:  # others get theirs
+                await sleep(self._reactor, 0)
 
     def _tell(self, event: ClusterEvent) -> None:
         for listener in list(self.listeners.values()):
@@ -215,11 +222,11 @@ def _follows(event: WireEvent, last: int) -> bool:
 
 def _number(version: str) -> int | None:
     """Versions are opaque, but all known servers count them."""
-    return int(version) if version.isascii() and version.isdigit() else None
+    return int(version) if version.isascii() and version.isdigit() and len(version) <= _DIGITS else None
 
 
 def _decoded(raw: msgspec.Raw, type: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CLUSTER.is_unintelligible(error) from error

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from appliance.host.outgoing.peer import Peer
+from appliance.host.outgoing.peer import UNREADABLE, Peer
 
 T = TypeVar("T")
 
@@ -38,5 +38,5 @@ class JsonLines(Generic[T]):
     def _value(self, line: bytes) -> T:
         try:
             return self._decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self._peer.is_unintelligible(error) from error

@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from appliance.host.errors import Unavailable
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding another program's JSON raises; the last where it is nested a thousand times, wherever that stands."""
 
 
 @dataclass(frozen=True, slots=True)

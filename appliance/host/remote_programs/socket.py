@@ -6,6 +6,7 @@ end as a Status object, and the terminal's size; `v5.channel.k8s.io` also the en
 with this module, so it is imported when the first program is run.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from appliance.host.errors import HostError
+from appliance.host.outgoing.peer import UNREADABLE
 from appliance.host.remote_programs.place import Opening
 from appliance.host.remote_programs.upgrade import NotHttp, UpgradeAnswer
 from appliance.process.eventual import Eventual
@@ -35,6 +37,7 @@ _TURN_SECONDS = 0.005
 """How long messages are taken apart before others get their turn: a read may hold thousands of tiny ones."""
 _MESSAGE_LIMIT = 1 << 20
 _FAREWELL_SECONDS = 2.0
+_CODE = re.compile("[0-9]{1,10}")
 
 
 class Cause(msgspec.Struct):
@@ -61,7 +64,7 @@ class ExecStatus(msgspec.Struct):
             return 0
         causes = self.details.causes if self.details is not None else None
         for cause in causes or ():
-            if cause.reason == "ExitCode" and cause.message.isascii() and cause.message.isdigit():
+            if cause.reason == "ExitCode" and _CODE.fullmatch(cause.message):
                 return int(cause.message)
         return None
 
@@ -165,7 +168,7 @@ class ExecSocket(WebSocketClientProtocol):
         elif payload[0] == STATUS:
             try:
                 self.status = msgspec.json.decode(payload[1:], type=ExecStatus)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 self._fail(self._peer.is_unintelligible(error))
                 return
             self._end(None)

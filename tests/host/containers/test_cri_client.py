@@ -30,6 +30,7 @@ from tests.support.fake_cri import FakeRuntime
 reactor: Any = global_reactor
 ID = "ab" + "0" * 62
 RUNNING, EXITED = 1, 2
+DEEP = '{"x":' + "[" * 5000
 
 
 FORKS = """
@@ -219,7 +220,14 @@ class RuntimeTests(CriCase):
         self.assertEqual(found.mounts, [Mount("/a", "/b", False)])
 
     async def test_what_is_told_beside_the_interface_need_not_be_there(self) -> None:
-        for info in ({}, {"info": "none"}, {"info": "{}"}, {"info": '{"pid":"x"}'}, {"other": "{}"}):
+        for info in (
+            {},
+            {"info": "none"},
+            {"info": "{}"},
+            {"info": '{"pid":"x"}'},
+            {"info": DEEP},
+            {"other": "{}"},
+        ):
             self.info = info
             found = await self.runtime.container(ID)
             self.assertEqual((found.pid, found.command, found.env), (0, [], []))
@@ -365,6 +373,16 @@ class ExecutionTests(CriCase):
             "http://[x/y",
             "http://h:port/",
             "http://h:0x/",
+            "http://h:0/x",
+            "http://[1:2]:1/x",
+            "http://h:65536/x",
+            "http://user:secret@127.0.0.1:1/x",
+            "http://127.0.0.1:1/x#y",
+            "http://127.0.0.1:1/x y",
+            "http://127.0.0.1:1/x\r\nX: y",
+            "http://127.0.0.1:1/\u00e4",
+            "http://h\u00f6st:1/x",
+            "HTTP://127.0.0.1:1/x",
         ):
             self.assertIn("does not stream programs by plain HTTP", await self.refused(url))
 
@@ -372,6 +390,10 @@ class ExecutionTests(CriCase):
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
         self.assertIn(f"streams programs at 127.0.0.1:{port}, where", await self.refused(f"http://127.0.0.1:{port}/x"))
+
+    async def test_what_cannot_be_a_name(self) -> None:
+        for host in ("a_b", "x" * 64, "1.2.3.999"):
+            self.assertIn(f"streams programs at {host}:1, where", await self.refused(f"http://{host}:1/x"))
 
     async def test_a_refusal_instead_of_a_stream(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -46,6 +46,15 @@ class EventsTests(EngineTestCase):
         """The times since which was asked."""
         return [each.partition("since=")[2].partition("&")[0] for each in self.engine.heard if "/events" in each]
 
+    async def test_a_time_that_cannot_be_is_not_the_end_of_hearing(self) -> None:
+        await self.events.listen(self.told.append)
+        for number, odd in enumerate((10**30, -(10**30), 10**22)):
+            await self.until(lambda number=number: len(self.asked) > number)  # type: ignore[misc]
+            self.asked[-1].write(piece(line("odd", odd)))
+        await self.until(lambda: len(self.asked) > 3)
+        self.asked[-1].write(piece(line("start", 1_900_000_000_000_000_000)))
+        self.assertEqual(await self.hear(1), ["start"])
+
     async def test_one_ear_for_all_and_none_for_nobody(self) -> None:
         also: list[Any] = []
         leave = await self.events.listen(self.told.append)

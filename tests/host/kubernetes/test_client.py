@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.internet._resolver import HostResolution
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
@@ -45,6 +46,13 @@ class Slow:
     def tell(self) -> None:
         self.asked[-1].addressResolved(IPv4Address("TCP", "127.0.0.1", self._port))
         self.asked[-1].resolutionComplete()
+
+
+DEEP = b'{"x":' + b"[" * 5000
+
+
+class Number(msgspec.Struct):
+    n: int
 
 
 class AskingTests(ClusterTestCase):
@@ -100,6 +108,8 @@ class AskingTests(ClusterTestCase):
     async def test_refusals_that_are_no_status(self) -> None:
         self.cluster.said["GET /x"] = answer(b"404 page\x1b not found\n", 404)
         self.assertEqual(str(await self.failure(self.get())), "404 page not found")
+        self.cluster.said["GET /x"] = answer(b'{"x":' + b"[" * 5000, 404)
+        self.assertTrue(str(await self.failure(self.get())).startswith('{"x":[[['))
         self.cluster.said["GET /x"] = answer(b"", 502)
         self.assertEqual(str(await self.failure(self.get())), "Kubernetes: status 502")
         self.cluster.said["GET /x"] = answer(b"x" * 2_000_000, 500)
@@ -111,10 +121,10 @@ class AskingTests(ClusterTestCase):
         self.assertEqual(len(self.cluster.heard), 1)
 
     async def test_what_cannot_be_understood(self) -> None:
-        for body in (b"<html>", b'{"n":"text"}', b"", b"\xff"):
+        for body in (b"<html>", b'{"n":"text"}', b"", b"\xff", DEEP):
             self.cluster.said["GET /x"] = answer(body)
             found = await self.client.call("GET", "/x")
-            self.assertRaises(ClusterError, found.decode, dict[str, int])
+            self.assertRaises(ClusterError, found.decode, Number)
 
     async def test_what_is_compressed_without_being_asked_for_is_not_taken_apart(self) -> None:
         self.cluster.said["GET /x"] = answer(b"\x1f\x8b...", 200, "Content-Encoding: gzip")
@@ -308,10 +318,12 @@ class LookingTests(ClusterTestCase):
         self.assertIs(type(error), ClusterAbsent)
 
     async def test_a_name_that_nobody_has(self) -> None:
-        self.write(cluster={"server": "https://nobody.invalid:6443"})
-        error = await self.failure(self.get())
-        self.assertIs(type(error), ClusterAbsent)
-        self.assertEqual(str(error), "There is no host by the name in nobody.invalid:6443")
+        # What cannot be looked up at all, as a name with an underscore, is one as well, and so is a zone that is none.
+        for host in ("nobody.invalid", "no_body", "x" * 63 + ".a--b--c", "no--body", "[fe80::1%25lo]"):
+            self.write(cluster={"server": f"https://{host}:6443"})
+            error = await self.failure(self.get())
+            self.assertIs(type(error), ClusterAbsent)
+            self.assertEqual(str(error), f"There is no host by the name in {host}:6443")
 
     async def test_a_name_is_looked_up_once_for_all_who_ask(self) -> None:
         """Or a name server that does not answer would take all threads there are."""

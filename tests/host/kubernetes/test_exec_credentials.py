@@ -214,6 +214,7 @@ class TroubleTests(PluginTestCase):
         for said, why in (
             (b"secret", "it did not print JSON"),
             (b"", "it did not print JSON"),
+            (b'{"x":' + b"[" * 5000, "it did not print JSON"),
             (b"\xff", "it did not print JSON"),
             (b'"secret"', "it printed no ExecCredential"),
             (b'{"kind":"secret","apiVersion":"secret"}', f"it printed no ExecCredential of {V1}"),

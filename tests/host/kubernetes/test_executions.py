@@ -202,6 +202,7 @@ class ExecutionTests(ListeningTestCase):
             (failure("InternalError", 'exec: "/x": stat /x: no such file or directory: unknown'), Invalid),
             (failure("InternalError", "the node is on fire"), ClusterError),
             (failure("NonZeroExitCode", "odd", ("ExitCode", "²")), ClusterError),
+            (failure("NonZeroExitCode", "huge", ("ExitCode", "1" * 5000)), ClusterError),
         ):
             execution, node = await self.begun()
             node.say(said)
@@ -224,7 +225,7 @@ class ExecutionTests(ListeningTestCase):
         await self.until(lambda: self.nodes.helpers)
 
     async def test_what_is_no_status_and_what_is_no_message(self) -> None:
-        for said in (b"\x03<html>", b"\x01" + b"x" * (2 << 20)):
+        for said in (b"\x03<html>", b"\x01" + b"x" * (2 << 20), b'\x03{"x":' + b"[" * 5000):
             execution, node = await self.begun()
             node.say(said)
             await self.assertFailure(Deferred.fromCoroutine(execution.read()), ClusterError)

@@ -8,10 +8,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from appliance.host.errors import Invalid
+from appliance.host.kubernetes.errors import ClusterError
 from appliance.host.kubernetes.kinds import NAMESPACES, PODS, SERVICES, Kind
 from appliance.host.kubernetes.logs import PodLogOptions, PodLogs
 from appliance.host.kubernetes.objects import Deletion, Objects, is_secret, namespace_of
-from appliance.host.kubernetes.views import view_of
+from appliance.host.kubernetes.views import common_view, view_of
 from tests.support.scripted_cluster import Here, ScriptedCluster
 
 ENDS = {"name": "p", "deletionTimestamp": "1970-01-01T00:00:00Z"}
@@ -26,6 +27,19 @@ class ObjectsTests(TestCase):
         namespace = "ns" if kind.namespaced else "-"
         deleting = self.objects(answer).delete(kind, namespace, "p", deletion or Deletion())
         return self.successResultOf(Deferred.fromCoroutine(deleting))
+
+    def test_an_object_that_is_nested_too_deep(self) -> None:
+        for whole in (True, False):
+            for depth, error in ((150, None), (250, ClusterError), (900, ClusterError)):
+                deep: Any = 1
+                for _ in range(depth):
+                    deep = {"a": deep}
+                objects = self.objects({"metadata": {"name": "p"}, "spec": deep})
+                getting = Deferred.fromCoroutine(objects.get(PODS, common_view(PODS), "ns", "p", whole=whole))
+                if error is None:
+                    assert msgspec.json.encode(self.successResultOf(getting).content).count(b"{") == depth + 2
+                else:
+                    self.failureResultOf(getting, error)
 
     def test_what_is_deleted_at_once(self) -> None:
         status = {"kind": "Status", "metadata": {}, "status": "Success", "details": {"name": "p"}}

@@ -201,7 +201,9 @@ def test_what_is_not_there_yet(kind: Kind) -> None:
         assert common_view(kind).of(json.dumps(empty).encode(), NOW).name == "x"
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'{"metadata":1}', b'{"metadata":{"name":1}}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b'{"metadata":1}', b'{"metadata":{"name":1}}', b"\xff", b'{"x":' + b"[" * 5000]
+)
 def test_what_is_no_object(body: bytes) -> None:
     with pytest.raises(ClusterError, match="cannot be understood"):
         view_of(DEPLOYMENTS).of(body, NOW)

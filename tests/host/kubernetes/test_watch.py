@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from appliance.background import Background
 from appliance.host.errors import Forbidden, HostError
+from appliance.host.kubernetes import watch as watch_module
 from appliance.host.kubernetes.client import Answer
 from appliance.host.kubernetes.errors import CLUSTER, ClusterAbsent, ClusterError, Expired
 from appliance.host.kubernetes.events import ClusterEvent
@@ -225,12 +226,37 @@ class WatchTests(SynchronousTestCase):
 
     def test_what_cannot_be_understood_is_not_asked_for_again(self) -> None:
         self.listen()
-        for said in (b"<html>\n", b'{"type":"ADDED","object":[]}\n', b"x" * (2 << 20)):
+        for said in (
+            b"<html>\n",
+            b'{"type":"ADDED","object":[]}\n',
+            b"x" * (2 << 20),
+            b'{"type":"ADDED","object":{"x":' + b"[" * 5000 + b"\n",
+        ):
             self.cluster.version += 10
             self.cluster.watches[-1].say(said)
             self.clock.advance(FIRST_PAUSE)
             self.cluster.watches[-1].say(line("BOOKMARK", version=self.cluster.version))
-        self.assertEqual(self.cluster.versions, ["10", "20", "30", "40"])
+        self.assertEqual(self.cluster.versions, ["10", "20", "30", "40", "50"])
+
+    def test_a_version_of_thousands_of_digits_is_no_number(self) -> None:
+        self.listen()
+        self.cluster.watches[0].say(line("ADDED", "a", 11).replace(b'"11"', b'"%b"' % (b"1" * 5000)) + error(410))
+        self.clock.advance(FIRST_PAUSE)
+        self.assertEqual(self.cluster.versions[1:], ["10"])
+        self.cluster.watches[1].say(line("ADDED", "b", 12))
+        self.assertEqual(self.heard(), [("ADDED", "a"), ("ADDED", "b")])
+
+    def test_of_many_that_were_missed_not_all_are_told_at_once(self) -> None:
+        self.listen()
+        self.cluster.items = [event(str(number), 11 + number) for number in range(250)]
+        self.patch(watch_module, "PAGES", 200)
+        self.cluster.watches[0].say(error(410))
+        told = []
+        self.clock.callLater(FIRST_PAUSE, lambda: self.clock.callLater(0, lambda: told.append(len(self.told))))
+        self.clock.advance(FIRST_PAUSE)
+        self.assertIn(told, ([100], [200]))  # when it was somebody else's turn
+        self.assertEqual([each.name for each in self.told], [str(number) for number in range(250)])
+        self.assertEqual(len(self.cluster.watches), 2)
 
     def test_who_may_not_watch_is_told(self) -> None:
         self.cluster.refusal = Forbidden("events is forbidden")

@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from appliance.host.containers.model import Container, ContainerDetails, ContainerImage, Mount, State
+from appliance.host.outgoing.peer import UNREADABLE
 
 _STATES = cast(Sequence[State], get_args(State))  # they are CRI's, in the order of their numbers
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,5 +103,5 @@ def _image(found: Any) -> str:
 def _information(told: Any) -> Information:
     try:
         return msgspec.json.decode(told.get("info", "{}"), type=Information)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Information()

@@ -16,6 +16,7 @@ from appliance.host.containers.docker.hijack import Hijacked, hijack
 from appliance.host.containers.docker.wire import EngineVersion
 from appliance.host.containers.errors import EngineAbsent, EngineError
 from appliance.host.outgoing.body import Body
+from appliance.host.outgoing.peer import UNREADABLE
 from appliance.process.reactor import within
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Answer:
         """The JSON of the body. Raises `EngineError` for what is not of this type."""
         try:
             return msgspec.json.decode(self.body, type=type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise DOCKER.is_unintelligible(error) from error
 
 

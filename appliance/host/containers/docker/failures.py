@@ -6,7 +6,7 @@ import msgspec
 
 from appliance.host.containers.errors import EngineError
 from appliance.host.errors import Conflict, HostError, Invalid, Unknown
-from appliance.host.outgoing.peer import Peer
+from appliance.host.outgoing.peer import UNREADABLE, Peer
 from appliance.host.outgoing.words import shown
 
 DOCKER = Peer("Docker", EngineError)
@@ -76,7 +76,7 @@ def refusal(status: int, body: bytes) -> HostError:
     """The error that an engine's answer `status` with `body` is."""
     try:
         message = msgspec.json.decode(body, type=_Refusal).message
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         message = body.decode("utf-8", "replace")
     if not shown(message):
         message = "There is nothing of that name" if status == 404 else f"status {status}"

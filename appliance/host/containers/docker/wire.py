@@ -3,9 +3,14 @@
 Hardly anything is certain to be there: Podman leaves out, or sets to null, what Docker does not, and the reverse.
 """
 
+from typing import Annotated
+
 import msgspec
 
 Labels = dict[str, str]
+
+Moment = Annotated[int, msgspec.Meta(ge=-62_135_596_800, le=253_402_300_799)]
+"""Seconds since 1970, in the years 1 to 9999."""
 
 
 class _Wire(msgspec.Struct, rename="pascal", gc=False):
@@ -39,7 +44,7 @@ class ListedContainer(_Wire):
     image: str = ""
     image_id: str = msgspec.field(name="ImageID", default="")
     command: str = ""
-    created: int = 0
+    created: Moment = 0
     ports: list[Port] | None = None
     labels: Labels | None = None
     state: str = ""
@@ -195,7 +200,7 @@ class ListedImage(_Wire):
     id: str
     repo_tags: list[str] | None = None
     repo_digests: list[str] | None = None
-    created: int = 0
+    created: Moment = 0
     size: int = 0
     containers: int = -1
     labels: Labels | None = None
@@ -231,7 +236,7 @@ class EventMessage(_Wire):
     type: str = ""
     action: str = ""
     actor: Actor | None = None
-    time_nano: int = msgspec.field(name="timeNano", default=0)
+    time_nano: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] = msgspec.field(name="timeNano", default=0)
 
 
 class ExecMade(_Wire):
