@@ -1,7 +1,7 @@
 """Real journal files, written by systemd-journal-remote, and journalctl's own opinion on them."""
 
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 JOURNAL_REMOTE = "/lib/systemd/systemd-journal-remote"
@@ -54,6 +54,29 @@ def messages(directory: Path, *arguments: str) -> list[str]:
     argv = ["journalctl", "-q", "--no-pager", "-r", "-o", "cat", f"--directory={directory}", *arguments]
     finished = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120)
     return finished.stdout.splitlines()
+
+
+def half_linked(file: Path, message: str) -> Callable[[Path], None]:
+    """
+    Put a file into the state in which a writer has it for a moment: the entry with that message, which no other has,
+    is there, and the message knows its first entry, but not yet that it has one. Returns what ends that state,
+    wherever the file is then.
+    """
+    data = file.read_bytes()
+    found = data.index(b"MESSAGE=" + message.encode())
+    # systemd's "Journal File Format": in the header incompatible_flags at 12; in a DataObject, whose payload begins at
+    # 64, in a compact file at 72, n_entries at 56.
+    place = found - (72 if int.from_bytes(data[12:16], "little") & 16 else 64) + 56
+    count = data[place : place + 8]
+    assert int.from_bytes(count, "little") == 1
+    _overwrite(file, place, bytes(8))
+    return lambda path: _overwrite(path, place, count)
+
+
+def _overwrite(file: Path, place: int, data: bytes) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(place)
+        opened.write(data)
 
 
 class Writer:

@@ -70,7 +70,7 @@ class Followers:
         self._threads = threads
         self._directory = directory
         self._syslog_folder = syslog_folder
-        self._source = JournalSource(runner, directory)
+        self._source = JournalSource(reactor, runner, directory)
         self._followers: dict[LogFilter, Follower] = {}
 
     async def follow(self, wanted: Wanted, listener: Listener) -> None:

@@ -20,13 +20,14 @@ from appliance.host.journal import command as command_module
 from appliance.host.journal import presence as presence_module
 from appliance.host.journal.follow import follower as follower_module
 from appliance.host.journal.follow import followers as followers_module
+from appliance.host.journal.follow import source as source_module
 from appliance.host.journal.follow.batch import Batch, LiveEntry
 from appliance.host.journal.follow.followers import Followers, Wanted
 from appliance.host.journal.output import NotAnExport
 from appliance.host.journal.query import LogFilter
 from appliance.process.run import ProcessRunner
 from appliance.threads import Threads
-from tests.support.journal import BASE, PLAIN, SECOND, Writer, append, numbered, record
+from tests.support.journal import BASE, PLAIN, SECOND, Writer, append, half_linked, numbered, record
 from tests.support.processes import children, eventually
 
 reactor: Any = global_reactor
@@ -227,6 +228,91 @@ class BacklogTests(FollowersTestCase):
         reader.go_on()
         await deferLater(reactor, 0.05)
         self.assertEqual(len(reader.entries), seen)
+
+
+class UnfinishedEntryTests(FollowersTestCase):
+    """journalctl prints an entry without its message where the writer has not linked that yet."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pauses: list[Deferred[None]] = []
+        self.patch(source_module, "sleep", self.sleep)
+
+    def sleep(self, reactor: object, seconds: float) -> Deferred[None]:
+        pause: Deferred[None] = Deferred()
+        self.pauses.append(pause)
+        return pause
+
+    async def test_at_the_end_of_a_backlog(self) -> None:
+        append(self.file, numbered(0, 10))
+        finish = half_linked(self.file, "message number 9")
+        reader = Reader()
+        ending = self.follow(reader, follow=False)
+        await eventually(lambda: self.pauses, "the first look")
+        self.assertEqual(reader.messages, numbers(0, 9))
+        finish(self.file)
+        self.pauses.pop().callback(None)
+        await ending
+        self.assertEqual(reader.messages, numbers(0, 10))
+        self.assertEqual(self.pauses, [])
+
+    async def test_the_first_entry_of_all(self) -> None:
+        append(self.file, numbered(0, 1))
+        finish = half_linked(self.file, "message number 0")
+        reader = Reader()
+        ending = self.follow(reader, follow=False)
+        await eventually(lambda: self.pauses, "the first look")
+        self.assertEqual(reader.messages, [])
+        finish(self.file)
+        self.pauses.pop().callback(None)
+        await ending
+        self.assertEqual(reader.messages, numbers(0, 1))
+
+    async def test_while_it_is_followed(self) -> None:
+        append(self.file, numbered(0, 10))
+        readers = [Reader(), Reader(often=1)]
+        for reader in readers:
+            self.start(reader)
+            await self.has(reader, numbers(0, 10))
+        await eventually(self.following, "a follower")
+        await eventually(lambda: sum(len(f._places) for f in self.followers._followers.values()) == 2, "both to join")
+        other = self.folder / "making" / "system@1.journal"
+        append(other, numbered(10, 5))
+        finish = half_linked(other, "message number 14")
+        other.rename(self.folder / other.name)
+        other.parent.rmdir()
+        await eventually(lambda: self.pauses, "the first look")
+        for reader in readers:
+            await self.has(reader, numbers(0, 14))
+        finish(self.folder / other.name)
+        self.pauses.pop().callback(None)
+        writer = self.writer("system@1.journal")
+        writer.write(numbered(15, 5))
+        for reader in readers:
+            await self.has(reader, numbers(0, 20))
+        self.assertEqual(self.pauses, [])
+
+    async def test_it_ends_between_the_looks(self) -> None:
+        append(self.file, numbered(0, 10))
+        half_linked(self.file, "message number 9")
+        reader = Reader()
+        leave = self.start(reader)
+        await eventually(lambda: self.pauses, "the first look")
+        leave()
+        await eventually(lambda: not self.processes(), "the end of journalctl")
+        self.assertEqual(reader.messages, numbers(0, 9))
+
+    async def test_a_journal_of_entries_without_messages(self) -> None:
+        append(self.file, (record(BASE + n, {**PLAIN, "PRIORITY": "3", "_PID": str(n)}) for n in range(5000)))
+        reader = Reader(often=7)
+        ending = self.follow(reader, follow=False)
+        for _ in range(source_module.LOOKS_AGAIN):
+            await eventually(lambda: self.pauses, "a look")
+            self.pauses.pop().callback(None)
+        await ending
+        self.assertEqual([entry.pid for entry in reader.entries], list(range(5000)))
+        self.assertEqual(set(reader.messages), {""})
+        self.assertEqual(self.pauses, [])
 
 
 class FollowingTests(FollowersTestCase):
