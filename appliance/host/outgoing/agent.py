@@ -9,9 +9,18 @@ from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
+from twisted.web.client import (
+    URI,
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+    _HTTP11ClientFactory,
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -26,6 +35,9 @@ WHOLE = (ResponseDone, PotentialDataLoss)
 SIP, GULP = 16 * 1024, 64 * 1024
 """Bytes read at once of a stream, and of an answer. Who answers may wrap each line of a log in a chunk of its own:
 64 KiB of short ones would take 15 ms."""
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes before an answer's body, and a read more."""
 
 CONNECT_SECONDS = 5.0
 
@@ -42,7 +54,34 @@ def was_cancelled(error: Exception) -> bool:
 def agent(reactor: Any, endpoint: IStreamClientEndpoint, pool: HTTPConnectionPool | None = None) -> Agent:
     """An agent whose every request goes to `endpoint`, whatever its URL's host: each over a connection of its own, or
     over those that `pool` keeps."""
+    if pool is None:
+        pool = HTTPConnectionPool(reactor, persistent=False)
+    pool._factory = _Clients
     return cast(Agent, Agent.usingEndpointFactory(reactor, _Always(endpoint), pool))
+
+
+class _Client(HTTP11ClientProtocol):
+    """Hangs up on who sends status lines and headers without end, of which Twisted keeps as many as come.
+
+    Uses private names of Twisted.
+    """
+
+    _head = 0
+
+    def dataReceived(self, bytes: bytes) -> None:
+        """What has come."""
+        super().dataReceived(bytes)
+        if self._parser is None or self._parser.state not in (STATUS, HEADER):
+            self._head = 0
+            return
+        self._head += len(bytes)
+        if self._head > HEAD_LIMIT:
+            cast(Any, self.transport).abortConnection()
+
+
+class _Clients(_HTTP11ClientFactory):
+    def buildProtocol(self, addr: IAddress | None) -> HTTP11ClientProtocol:
+        return _Client(self._quiescentCallback)
 
 
 @implementer(IAgentEndpointFactory)

@@ -142,6 +142,17 @@ class AskingTests(ClusterTestCase):
         self.assertEqual((type(error), str(error)), (ClusterError, "Kubernetes answered with more than 64 KiB"))
         await self.until(lambda: self.cluster.connections[-1].closed)
 
+    async def test_headers_without_end(self) -> None:
+        piece = b"X: " + b"x" * 8000 + b"\r\n"
+        for begin, again in ((b"HTTP/1.1 200 OK\r\n", piece), (b"", b"HTTP/1.1 103 Early\r\n" + piece + b"\r\n")):
+            self.cluster.said["GET /x"] = begin + again * 100
+            self.assertIn("broke", str(await self.failure(self.get())))
+            await self.until(lambda: self.cluster.connections[-1].closed)
+        many = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n" + piece * 6 + b"\r\n1"
+        self.cluster.said["GET /x"] = many
+        for _ in range(3):
+            self.assertEqual(await self.get(), b"1")
+
     async def test_an_answer_that_breaks_off(self) -> None:
         def in_the_body(connection: Connection) -> None:
             connection.write(chunked(b"abc", whole=False))
