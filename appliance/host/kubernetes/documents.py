@@ -1,6 +1,7 @@
 """Objects as they are sent to be applied: one or several, as JSON or YAML, looked through before any of it counts."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def _of_json(text: str) -> Any:
     if not text.strip():
         raise Invalid("body", "an object is required")
     try:
-        value = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number)
+        value = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number, parse_float=_number)
     except json.JSONDecodeError as error:
         raise Invalid("body", f"line {error.lineno}: not JSON ({error.msg})") from None
     except (ValueError, RecursionError):  # a number of thousands of digits; thousands of brackets
@@ -103,6 +104,13 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise Invalid("body", f"{twice[:100]!r} stands twice in the same object")
+    return found
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):  # which would be sent as null
+        raise Invalid("body", "a number beyond all bounds")
     return found
 
 

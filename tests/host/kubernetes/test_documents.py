@@ -227,3 +227,11 @@ def test_what_is_no_unicode_is_refused() -> None:
     (found,) = read_documents(json.dumps(pod(labels={"a": "\ud800"})).encode(), is_yaml=False)
     with pytest.raises(Invalid, match="surrogate"):
         found.encode()
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 400 + ".0"])
+def test_a_number_beyond_all_bounds_is_not_sent_as_nothing(number: str) -> None:
+    body = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"x":%s}' % number
+    for is_yaml in (False, True):
+        with pytest.raises(Invalid, match="a number beyond all bounds"):
+            read_documents(body.encode(), is_yaml=is_yaml)
