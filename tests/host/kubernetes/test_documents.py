@@ -231,7 +231,7 @@ def test_what_is_no_unicode_is_refused() -> None:
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 400 + ".0"])
 def test_a_number_beyond_all_bounds_is_not_sent_as_nothing(number: str) -> None:
-    body = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"x":%s}' % number
+    body = f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"a"}},"x":{number}}}'
     for is_yaml in (False, True):
         with pytest.raises(Invalid, match="a number beyond all bounds"):
             read_documents(body.encode(), is_yaml=is_yaml)
