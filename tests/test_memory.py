@@ -33,6 +33,7 @@ blocks, kept = [], []
 for number in range(1000):
     blocks.append(b"x" * 60_000)
     kept.append(b"y" * 1000)
+kept.append(b"z" * 60_000)  # at the end of the heap, which else would shrink by itself
 del blocks
 unused = resident() - before
 give_unused_back()
