@@ -21,6 +21,7 @@ _HIDDEN = frozenset(
         "command",
         "data",
         "managedFields",
+        "mountOptions",
         "options",
         "parameters",
         "stringData",
@@ -30,6 +31,8 @@ _HIDDEN = frozenset(
     ]
 )
 """Members whose values are hidden: `value` is that of environments, of headers in probes and the like."""
+_QUOTING = ("terminated", "waiting")
+"""States of a container whose messages quote its command, or what it wrote at its end, as events do."""
 _SHOWN = ("apiVersion", "kind", "metadata")
 
 
@@ -38,7 +41,7 @@ def masked(kind: Kind, content: dict[str, Any]) -> dict[str, Any]:
     if (kind.group, kind.plural) == ("", "events"):
         content = {**content, "message": for_readers(content.get("reason", ""), content.get("message", ""))}
     if kind.built_in:
-        return {name: _hidden(each) if name in _HIDDEN else _masked_members(each) for name, each in content.items()}
+        return _masked_object(content)
     return {
         name: _masked_members(each) if name == "metadata" else each if name in _SHOWN else _hidden(each)
         for name, each in content.items()
@@ -46,12 +49,21 @@ def masked(kind: Kind, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _masked_members(content: Any) -> Any:
-    """Without hidden members, at any depth; recursion is bounded, as the JSON decoder's is."""
+    """Without hidden members, at any depth; whoever read it has seen to it that there are not too many."""
     if isinstance(content, dict):
-        return {name: _hidden(each) if name in _HIDDEN else _masked_members(each) for name, each in content.items()}
+        return _masked_object(content)
     if isinstance(content, list):
         return [_masked_members(each) for each in content]
     return content
+
+
+def _masked_object(content: dict[str, Any]) -> dict[str, Any]:
+    found = {name: _hidden(each) if name in _HIDDEN else _masked_members(each) for name, each in content.items()}
+    for name in _QUOTING:
+        state = found.get(name)
+        if isinstance(state, dict) and "message" in state:
+            state["message"] = MASK
+    return found
 
 
 def _hidden(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import json
 
-from appliance.host.kubernetes.kinds import DEPLOYMENTS, Kind
+from appliance.host.kubernetes.kinds import DEPLOYMENTS, PODS, Kind
 from appliance.host.kubernetes.masking import masked
 
 SECRET = "s3cr3t"
@@ -48,6 +48,22 @@ def test_what_is_kept() -> None:
     kind = Kind("", "v1", "configmaps", "ConfigMap")
     found = masked(kind, {"metadata": {"name": "c"}, "data": {"a": SECRET}, "binaryData": {"b": SECRET}})
     assert found == {"metadata": {"name": "c"}, "data": {"a": "***"}, "binaryData": {"b": "***"}}
+
+
+def test_what_states_of_containers_quote() -> None:
+    quoted = {"reason": "CreateContainerError", "message": f'exec: "mysql -p{SECRET}": executable file not found'}
+    statuses = [{"name": "c", "state": {"waiting": quoted}, "lastState": {"terminated": {**quoted, "exitCode": 128}}}]
+    status = {"phase": "Pending", "message": "kept", "containerStatuses": statuses, "initContainerStatuses": statuses}
+    found = masked(PODS, {"metadata": {"name": "p"}, "status": status})["status"]
+    assert SECRET not in json.dumps(found) and SECRET in json.dumps(status)
+    assert found["message"] == "kept"
+    assert found["containerStatuses"][0]["state"] == {"waiting": {"reason": "CreateContainerError", "message": "***"}}
+
+
+def test_options_of_mounts() -> None:
+    kind = Kind("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+    found = masked(kind, {"metadata": {"name": "v"}, "spec": {"mountOptions": [f"password={SECRET}"]}})
+    assert found["spec"] == {"mountOptions": ["***"]}
 
 
 def test_what_events_quote() -> None:

@@ -30,7 +30,7 @@ class ObjectsTests(TestCase):
 
     def test_an_object_that_is_nested_too_deep(self) -> None:
         for whole in (True, False):
-            for depth, error in ((150, None), (250, ClusterError), (900, ClusterError)):
+            for depth, error in ((199, None), (200, ClusterError), (900, ClusterError)):
                 deep: Any = 1
                 for _ in range(depth):
                     deep = {"a": deep}
