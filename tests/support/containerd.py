@@ -77,6 +77,10 @@ _FURTHER: Mapping[str, Fields] = {
     "KeyValue": {"key": (1, "string"), "value": (2, "bytes")},
     "LinuxContainerConfig": {"security_context": (2, "LinuxContainerSecurityContext")},
     "LinuxContainerSecurityContext": {"namespace_options": (3, "NamespaceOption")},
+    "StopPodSandboxRequest": {"pod_sandbox_id": (1, "string")},
+    "StopPodSandboxResponse": {},
+    "RemovePodSandboxRequest": {"pod_sandbox_id": (1, "string")},
+    "RemovePodSandboxResponse": {},
     "ReopenContainerLogRequest": {"container_id": (1, "string")},
     "ReopenContainerLogResponse": {},
 }
@@ -147,6 +151,7 @@ class Containerd:
         if self.process is not None:
             if self._has_cri:
                 self.remove_all()
+                self._remove_pod()
             self.stop()
         self._channel.close()
 
@@ -218,6 +223,12 @@ class Containerd:
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(0.05)
+
+    def _remove_pod(self) -> None:
+        """Remove the pod, whose own process would run on without anybody."""
+        if self._pod:
+            self.ask("StopPodSandbox", pod_sandbox_id=self._pod)
+            self.ask("RemovePodSandbox", pod_sandbox_id=self._pod)
 
 
 @contextlib.contextmanager
