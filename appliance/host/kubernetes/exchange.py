@@ -77,10 +77,10 @@ async def exchange(reactor: Any, line: Line, request: Request, *, streams: bool)
         raise explained(error, line.target.server.authority) from error
     body = Body(reactor, agent.WHOLE, CLUSTER)
     response.deliverBody(body)
-    return Reply(response.code, body, _seconds(response.headers.getRawHeaders("Retry-After", [])))
+    return Reply(response.code, body, _seconds(response.headers.getRawHeaders(b"Retry-After", [])))
 
 
-def _seconds(values: Sequence[str]) -> int | None:
+def _seconds(values: Sequence[bytes]) -> int | None:
     """What Retry-After says in seconds; as a date, which no API server sends, it is left alone."""
-    value = values[0].strip() if values else ""
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
+    value = values[0].strip() if values else b""
+    return int(value) if value.isdigit() and len(value) < 7 else None

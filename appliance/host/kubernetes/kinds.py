@@ -125,7 +125,7 @@ class Kinds:
             return known
         group, _, version = api_version.rpartition("/")
         for each in await self._resources(group, version):
-            if each.kind == kind and "/" not in each.name:
+            if each.kind == kind and is_plural(each.name):  # "/" stands in those of what belongs to a kind
                 built_in = _SINCE_1_21.get(each.name) == group
                 return _kind(group, version, each, built_in=built_in)
         raise Unknown(f"The cluster has no kind {kind} in {api_version}")
@@ -137,7 +137,8 @@ class Kinds:
         except Unknown:
             return []
         preferred = [found.preferred_version] if found.preferred_version is not None else []
-        return list(dict.fromkeys(each.version for each in [*preferred, *(found.versions or [])]))
+        named = [each.version for each in [*preferred, *(found.versions or [])]]
+        return [each for each in dict.fromkeys(named) if is_plural(each)]
 
     async def _resources(self, group: str, version: str) -> list[ApiResource]:
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"

@@ -292,6 +292,10 @@ class BusyTests(ClusterTestCase):
         self.assertEqual(await self.get(), b"1")
         self.assertEqual(len(self.cluster.heard), 2)
 
+    async def test_one_that_is_no_number(self) -> None:
+        self.cluster.said["GET /x"] = answer(b"1").replace(b"\r\n\r\n", b"\r\nRetry-After: \xff\xfe\r\n\r\n")
+        self.assertEqual(await self.get(), b"1")
+
     async def test_a_long_one_is_told(self) -> None:
         self.busy(1, "Retry-After: 60")
         error = await self.failure(self.get())

@@ -52,6 +52,16 @@ class KindsTests(TestCase):
         kind = self.successResultOf(self.named("cronjobs", versions, {"resources": []}, jobs))
         assert (kind.api_version, kind.built_in, kind.name) == ("batch/v1beta1", True, "cronjobs")
 
+    def test_names_by_which_a_cluster_would_lead_elsewhere(self) -> None:
+        for odd in ("..", "a/../../b", "a?b", "a b\r\nX: y", "\u00e4", ""):
+            group = {"versions": [{"version": odd}, {"version": "v1"}], "preferredVersion": {"version": odd}}
+            assert self.successResultOf(self.named("things.example.com", group, THINGS)).version == "v1"
+            assert self.paths() == ["/apis/example.com", "/apis/example.com/v1"]
+            resources = {"resources": [{"name": odd, "kind": "Thing"}, *THINGS["resources"]]}
+            cluster: Any = ScriptedCluster([resources])
+            finding = Deferred.fromCoroutine(Kinds(cluster).of_object("example.com/v1", "Thing"))
+            assert self.successResultOf(finding).plural == "things"
+
     def test_what_there_is_not(self) -> None:
         for name in ("nosuch", "", "-", "a/b.example.com", "things.", "things.UPPER", ".example.com", "things..com"):
             self.failureResultOf(self.named(name), Unknown)
