@@ -133,8 +133,9 @@ def test_all_namespaces_and_one(server: SystemServer, cluster: Cluster) -> None:
     shop, bank = fresh(cluster), fresh(cluster)
     before = happen(cluster, shop)
     with live_socket(server, "/ws/events") as socket:
-        listen(socket)
-        listen(socket, f"k8s-events:{bank}")
+        for channel in ("k8s-events", f"k8s-events:{bank}"):
+            socket.say("subscribe", payload={"channel": channel})
+            pong_after_others(socket)  # namespaces of other tests may be ending
         name = happen(cluster, shop)
         found = heard_of(socket, shop)
         assert (found["namespace"], found["name"]) == (shop, name) and name != before
