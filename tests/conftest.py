@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests end by it.
+# A shell has what it starts in the background ignore both, and so would the programs that tests start and end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
