@@ -6,12 +6,11 @@ import msgspec
 
 from appliance.background import Background
 from appliance.host.containers.docker.events import ContainerEvent, DockerEvents, Type
-from appliance.identity.caller import administrator, reader
-from appliance.system.live.event_stream import EventStream
+from appliance.identity.caller import reader
+from appliance.system.live.event_stream import EventFrames, EventStream
 from appliance.system.live.events import UNKNOWN, Stream
-from appliance.system.live.messages import BadMessage, Incoming, encode
+from appliance.system.live.messages import BadMessage, Incoming
 from appliance.system.live.peer import Peer
-from appliance.websocket.frames import prepared
 
 _Words = Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)]
 
@@ -54,7 +53,7 @@ class ContainerEventsSource:
     def __init__(self, events: DockerEvents, background: Background) -> None:
         self._events = events
         self._background = background
-        self._encoded: tuple[ContainerEvent, dict[bool, bytes]] | None = None
+        self._frames = EventFrames(EventMessage)
 
     async def open(self, peer: Peer, argument: str, message: Incoming) -> Stream:
         """Begin to send events."""
@@ -65,15 +64,7 @@ class ContainerEventsSource:
 
         def tell(event: ContainerEvent) -> None:
             if filters.admit(event):
-                stream.send(self._frame(event, administrator.admits(peer.caller)))
+                stream.send(self._frames.of(event, peer))
 
         stream.leave = await self._events.listen(tell)
         return stream
-
-    def _frame(self, event: ContainerEvent, whole: bool) -> bytes:
-        if self._encoded is None or self._encoded[0] is not event:
-            self._encoded = event, {}
-        frames = self._encoded[1]
-        if whole not in frames:
-            frames[whole] = prepared(encode(EventMessage(event if whole else event.masked())))
-        return frames[whole]

@@ -1,16 +1,50 @@
-"""Events on their way to one client, who may be slow."""
+"""Events on their way to clients: encoded once for all of them, and kept for one that is slow."""
 
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, Protocol, Self, TypeVar
+
+import msgspec
 
 from appliance.background import Background
+from appliance.identity.caller import administrator
+from appliance.system.live.messages import encode
 from appliance.system.live.peer import Peer
+from appliance.websocket.frames import prepared
 
 LOST = "EVENTS_LOST"
 HELD = 1000
 """Events that wait for a client that does not keep up; what comes then is left out, and the client is told."""
 HELD_BYTES = 8 << 20
 """And their bytes at most: an event may be a megabyte, where somebody means harm."""
+
+
+class Maskable(Protocol):
+    """An event that may hold what is for administrators only."""
+
+    def masked(self) -> Self:
+        """Without that."""
+
+
+EventT = TypeVar("EventT", bound=Maskable)
+
+
+class EventFrames(Generic[EventT]):
+    """The last event as it is sent; `message` wraps it."""
+
+    def __init__(self, message: Callable[[EventT], msgspec.Struct]) -> None:
+        self._message = message
+        self._event: EventT | None = None
+        self._frames: dict[bool, bytes] = {}
+
+    def of(self, event: EventT, peer: Peer) -> bytes:
+        """`event` as `peer` gets it, masked for those who are no administrators."""
+        if event is not self._event:
+            self._event, self._frames = event, {}
+        whole = administrator.admits(peer.caller)
+        if whole not in self._frames:
+            self._frames[whole] = prepared(encode(self._message(event if whole else event.masked())))
+        return self._frames[whole]
 
 
 class EventStream:

@@ -8,12 +8,11 @@ from appliance.background import Background
 from appliance.host.kubernetes.events import Action, ClusterEvent
 from appliance.host.kubernetes.names import check_label
 from appliance.host.kubernetes.watch import ClusterEvents
-from appliance.identity.caller import administrator, reader
-from appliance.system.live.event_stream import EventStream
+from appliance.identity.caller import reader
+from appliance.system.live.event_stream import EventFrames, EventStream
 from appliance.system.live.events import Stream
-from appliance.system.live.messages import Incoming, encode
+from appliance.system.live.messages import Incoming
 from appliance.system.live.peer import Peer
-from appliance.websocket.frames import prepared
 
 _Words = Annotated[list[Annotated[str, msgspec.Meta(max_length=253)]], msgspec.Meta(max_length=64)]
 
@@ -60,7 +59,7 @@ class KubernetesEventsSource:
     def __init__(self, events: ClusterEvents, background: Background) -> None:
         self._events = events
         self._background = background
-        self._encoded: tuple[ClusterEvent, dict[bool, bytes]] | None = None
+        self._frames = EventFrames(EventMessage)
 
     async def open(self, peer: Peer, argument: str, message: Incoming) -> Stream:
         """Begin to send events, of the namespace `argument` where there is one."""
@@ -70,15 +69,7 @@ class KubernetesEventsSource:
 
         def tell(event: ClusterEvent) -> None:
             if filters.admit(event):
-                stream.send(self._frame(event, administrator.admits(peer.caller)))
+                stream.send(self._frames.of(event, peer))
 
         stream.leave = await self._events.listen(namespace, tell)
         return stream
-
-    def _frame(self, event: ClusterEvent, whole: bool) -> bytes:
-        if self._encoded is None or self._encoded[0] is not event:
-            self._encoded = event, {}
-        frames = self._encoded[1]
-        if whole not in frames:
-            frames[whole] = prepared(encode(EventMessage(event if whole else event.masked())))
-        return frames[whole]

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.support.engines import Engine
+from tests.support.live_programs import begin, exit_of, output_until
 from tests.support.live_socket import LiveSocket, live_socket
 from tests.support.machine import SystemServer
 from tests.support.processes import command_lines, memory_of, wait_for
@@ -25,26 +25,6 @@ def box(engine: Engine) -> str:
 def socket(server: SystemServer, box: str) -> Iterator[LiveSocket]:
     with live_socket(server, PATH) as socket:
         yield socket
-
-
-def begin(socket: LiveSocket, *command: str, **payload: object) -> None:
-    socket.say("subscribe", payload={"channel": "container-exec", "command": list(command), **payload})
-
-
-def output_until(socket: LiveSocket, wanted: str) -> str:
-    """What is printed up to the piece in which `wanted` comes."""
-    text = ""
-    while wanted not in text:
-        message = socket.hear()
-        assert message["type"] == "output", message
-        text += message["payload"]["data"]
-    return text
-
-
-def exit_of(socket: LiveSocket) -> Any:
-    payload = socket.hear_until(lambda message: message["type"] == "exit")["payload"]
-    assert socket.end() == 1000
-    return payload
 
 
 def wait_for_size(size: str) -> str:

@@ -13,6 +13,7 @@ from tests.real.kubernetes.conftest import server_of
 from tests.support.audit import audited
 from tests.support.kubernetes.cluster import Cluster
 from tests.support.kubernetes.double import Double
+from tests.support.live_programs import begin, exit_of, output_until
 from tests.support.live_socket import LiveSocket, live_socket
 from tests.support.machine import SystemServer
 from tests.support.processes import command_lines, memory_of, wait_for
@@ -40,26 +41,6 @@ def path(box: str) -> str:
 def socket(server: SystemServer, path: str) -> Iterator[LiveSocket]:
     with live_socket(server, path) as socket:
         yield socket
-
-
-def begin(socket: LiveSocket, *command: str, **payload: object) -> None:
-    socket.say("subscribe", payload={"channel": "container-exec", "command": list(command), **payload})
-
-
-def output_until(socket: LiveSocket, wanted: str) -> str:
-    """What is printed up to the piece in which `wanted` comes."""
-    text = ""
-    while wanted not in text:
-        message = socket.hear()
-        assert message["type"] == "output", message
-        text += message["payload"]["data"]
-    return text
-
-
-def exit_of(socket: LiveSocket) -> Any:
-    payload = socket.hear_until(lambda message: message["type"] == "exit")["payload"]
-    assert socket.end() == 1000
-    return payload
 
 
 def wait_for_size(size: str) -> str:
