@@ -6,10 +6,15 @@ its path, and puts a clock around the epoll object of Twisted's reactor. What ta
 a line in a file: milliseconds of the wall's clock, and of the thread's own, which others' work does not lengthen.
 """
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import ROOT
+from bench.measure import ROOT, memory, reset_peak
+
+BUSY_GOAL = 20.0
+"""Milliseconds of its own for which a reactor may be busy at once."""
 
 _PROGRAM = """
 import os, select, time
@@ -66,3 +71,21 @@ def watched(folder: Path) -> Busy:
     notes.write_text("")
     (code / "sitecustomize.py").write_text(_PROGRAM.format(notes=str(notes)))
     return Busy(notes, {"PYTHONPATH": f"{code}:{ROOT}"})
+
+
+def busy_with(tasks: Mapping[str, Callable[[], None]], busy: Busy, pid: int) -> bool:
+    """Do one after the other, and print how long that keeps the server `pid` busy; whether the goal is met by all."""
+    print(f"\nlongest time that the reactor is busy, ms (goal {BUSY_GOAL:g}); memory at the peak, MB")
+    good = True
+    for name, task in tasks.items():
+        busy.forget()
+        before = memory(pid, "VmRSS")
+        reset_peak(pid)
+        began = time.perf_counter()
+        task()
+        took = time.perf_counter() - began
+        wall, own = busy.longest()
+        grown = (memory(pid, "VmHWM") - before) / 1e6
+        print(f"  {name:25} {wall:6.1f} by the wall, {own:6.1f} by itself; +{grown:5.1f}; {took:.1f} s")
+        good = good and own <= BUSY_GOAL
+    return good

@@ -22,8 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.busy import Busy, watched
-from bench.measure import Unusable, cpu_seconds, load, memory, reset_peak, spread
+from bench.busy import Busy, busy_with, watched
+from bench.measure import Unusable, cpu_seconds, load, spread
 from tests.support.engines import IMAGE, REGISTRY, Engine, engines
 from tests.support.live_socket import live_socket
 from tests.support.machine import PASSWORD, SystemServer, machine
@@ -33,7 +33,6 @@ CONTAINERS = 100
 LOG = 200 << 20
 OUTPUT = 50 << 20
 EVENTS = 1000
-BUSY_GOAL = 20.0
 PS = "/api/v1/docker/ps?all=true"
 
 
@@ -172,20 +171,7 @@ def busy_times(server: SystemServer, docker: Engine, busy: Busy) -> bool:
         f"{OUTPUT >> 20} MB of a program": lambda: program(server, runs),
         f"{EVENTS} events": lambda: events(server, docker),
     }
-    print(f"\nlongest time that the reactor is busy, ms (goal {BUSY_GOAL:g}); memory at the peak, MB")
-    good = True
-    for name, task in tasks.items():
-        busy.forget()
-        before = memory(server.server.pid, "VmRSS")
-        reset_peak(server.server.pid)
-        began = time.perf_counter()
-        task()
-        took = time.perf_counter() - began
-        wall, own = busy.longest()
-        grown = (memory(server.server.pid, "VmHWM") - before) / 1e6
-        print(f"  {name:22} {wall:6.1f} by the wall, {own:6.1f} by itself; +{grown:5.1f}; {took:.1f} s")
-        good = good and own <= BUSY_GOAL
-    return good
+    return busy_with(tasks, busy, server.server.pid)
 
 
 def lists(server: SystemServer, count: int) -> None:

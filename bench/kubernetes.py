@@ -10,7 +10,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,8 +18,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.busy import Busy, watched
-from bench.measure import Unusable, load, memory, reset_peak
+from bench.busy import Busy, busy_with, watched
+from bench.measure import Unusable, load
 from tests.support.kubernetes.double import Double, double
 from tests.support.kubernetes.passage import passage
 from tests.support.machine import PASSWORD, SystemServer, machine
@@ -28,7 +27,6 @@ from tests.support.server import Server
 
 PODS = 5000
 LOG = 50 << 20
-BUSY_GOAL = 20.0
 LIST = "/kubernetes/pods?namespace=bench"
 _AT_A_TIME = 100
 
@@ -131,20 +129,7 @@ def busy_times(server: SystemServer, cluster: Double, busy: Busy, pods: int) -> 
         f"{LOG >> 20} MB of log": lambda: get(server, "/kubernetes/pods/bench/writes/logs?lines=all&stream=true"),
         "2 MB of it in JSON": lambda: get(server, "/kubernetes/pods/bench/writes/logs?lines=50000"),
     }
-    print(f"\nlongest time that the reactor is busy, ms (goal {BUSY_GOAL:g}); memory at the peak, MB")
-    good = True
-    for name, task in tasks.items():
-        busy.forget()
-        before = memory(server.server.pid, "VmRSS")
-        reset_peak(server.server.pid)
-        began = time.perf_counter()
-        task()
-        took = time.perf_counter() - began
-        wall, own = busy.longest()
-        grown = (memory(server.server.pid, "VmHWM") - before) / 1e6
-        print(f"  {name:25} {wall:6.1f} by the wall, {own:6.1f} by itself; +{grown:5.1f}; {took:.1f} s")
-        good = good and own <= BUSY_GOAL
-    return good
+    return busy_with(tasks, busy, server.server.pid)
 
 
 def get(server: SystemServer, path: str, times: int = 1) -> None:
